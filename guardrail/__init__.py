@@ -1,0 +1,27 @@
+"""Certified safety verdicts on the image inputs of chat applications, by randomized smoothing (arXiv 2509.16088)."""
+
+from guardrail.certificate import Certificate, Verdict
+from guardrail.guard import Guard
+from guardrail.images import ImageLimits, InputImage
+from guardrail.policy import Action, Decision, Policy, Reason
+from guardrail.prompts import ImagePlace, Prompt, Turn
+from guardrail.smoothing import SmoothedClassifier, Smoothing
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Action",
+    "Certificate",
+    "Decision",
+    "Guard",
+    "ImageLimits",
+    "ImagePlace",
+    "InputImage",
+    "Policy",
+    "Prompt",
+    "Reason",
+    "SmoothedClassifier",
+    "Smoothing",
+    "Turn",
+    "Verdict",
+]

@@ -1,0 +1,98 @@
+"""What was established about a request, and under which assumptions."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CERTIFICATE_VERSION = 1
+"""Raised whenever the meaning of a field changes; part of every cache key."""
+
+
+class Verdict(StrEnum):
+    """The verdict of the smoothed model. `CERTIFIED` is a class other than harmful or harmless, such as an action."""
+
+    HARMLESS = "harmless"
+    HARMFUL = "harmful"
+    CERTIFIED = "certified"
+    ABSTAIN = "abstain"
+
+    @classmethod
+    def of(cls, certified_class: str | None) -> Verdict:
+        """Return the verdict that a certified class stands for; `None` is an abstention."""
+        if certified_class is None:
+            return cls.ABSTAIN
+        return cls(certified_class) if certified_class in {cls.HARMLESS, cls.HARMFUL} else cls.CERTIFIED
+
+
+class Certificate(BaseModel):
+    """With confidence 1 − `alpha`: no change to the pixels smaller than `radius` changes the verdict.
+
+    It speaks of the ideal smoothed verdict at the changed image, given the same text, model and oracle; a guard run
+    there may still abstain. It says nothing about changes to the text, nothing beyond the radius, nothing about the
+    raw model's answer on this image, and nothing about harm that the model cannot see under noise. The probability
+    is the class rule's: `alpha` per tested class where `class_rule` says so.
+
+    Radii are L2 norms of the joint change of all images, in units of pixel values in [0, 1].
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    version: int = CERTIFICATE_VERSION
+    verdict: Verdict
+    certified_class: str | None
+    """The oracle's class that was certified; None for an abstention."""
+    radius: float = Field(ge=0.0)
+    """The smaller of `radius_oracle` and `radius_true` where the latter exists; 0 for an abstention."""
+    radius_oracle: float = Field(ge=0.0)
+    """The oracle's verdict cannot change within it (Cohen et al. 2019)."""
+    radius_true: float | None = Field(default=None, ge=0.0)
+    """What the answers really are cannot change within it (the paper's radius); None: the oracle was not measured."""
+    radius_original_pixels: float = Field(ge=0.0)
+    """`radius` seen from the decoded picture before its resize: `radius` over the resize's operator norm."""
+    q_lower: float = Field(ge=0.0, lt=1.0)
+    """Lower bound on P[oracle says the class]; for an abstention, of the class that came nearest."""
+    p_lower: float | None = Field(default=None, ge=0.0, lt=1.0)
+    """Lower bound on P[the answer is of the class]; None: the oracle was not measured."""
+    counts: dict[str, int]
+    """Estimation draws by class, `failed` among them; they sum to `draws`."""
+    draws: int = Field(ge=0)
+    selection_draws: int = Field(default=0, ge=0)
+    looks: tuple[int, ...]
+    """Numbers of draws at which the counts were looked at."""
+    stop_reason: str
+    method: str
+    sigma: float = Field(gt=0.0)
+    alpha: float = Field(gt=0.0, lt=1.0)
+    class_rule: str
+    oracle_error: str
+    image_sha256: tuple[str, ...]
+    """Hash of each image's canonical pixels and shape."""
+    resolution: tuple[tuple[int, int], ...]
+    """Height and width of each image where the noise was added."""
+    prompt_sha256: str
+    model: str
+    oracle: str
+    answer: str | None = None
+    """The lowest-index drawn answer of the certified class that is short enough: what `release="certified"` gives."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def radius_linf(self) -> float:
+        """L∞ radius at the certification resolution: `radius/√d`, with d the number of values there."""
+        values = sum(3 * height * width for height, width in self.resolution)
+        return float(self.radius / values**0.5) if values else 0.0
+
+    def to_json(self) -> str:
+        """Write as JSON; `from_json` gives back an equal certificate, floats to the last bit."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Certificate:
+        """Read what `to_json` wrote.
+
+        Raises:
+            pydantic.ValidationError: not a certificate of this version's schema.
+        """
+        return cls.model_validate_json(text)

@@ -1,0 +1,51 @@
+"""Every error that guardrail raises on purpose.
+
+Each says what was wrong, names the value, and says what to do. Library code raises them; `Guard` turns those
+that concern a request into a `Decision` with a reason code, so that a chat application sees a value.
+"""
+
+from __future__ import annotations
+
+
+class GuardrailError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigurationError(GuardrailError, ValueError):
+    """Settings that cannot work, found before the first request."""
+
+
+class ImageError(GuardrailError, ValueError):
+    """An image that cannot be read: malformed, truncated, of an unsupported kind, or not to be found."""
+
+
+class ImageTooLargeError(ImageError):
+    """An image above the limit on bytes or pixels; found before it is decoded."""
+
+
+class TooManyImagesError(ImageError):
+    """More images than one request may carry."""
+
+
+class PromptError(GuardrailError, ValueError):
+    """A prompt that the model cannot take: too long, or its places do not match the images."""
+
+
+class PromptTooLongError(PromptError):
+    """A prompt above the limit on characters or beyond the model's context."""
+
+
+class ModelError(GuardrailError, RuntimeError):
+    """The vision-language model cannot be loaded or cannot answer at all."""
+
+
+class OracleError(GuardrailError, RuntimeError):
+    """The oracle cannot judge at all. One judgement that fails is a draw of class `failed`, not an error."""
+
+
+class StoreError(GuardrailError, RuntimeError):
+    """The certificate store cannot be reached or refused the operation."""
+
+
+class AuditError(GuardrailError, RuntimeError):
+    """The audit log could not record a decision."""

@@ -1,0 +1,102 @@
+"""What the guard asks of a vision-language model: answers to draws."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guardrail.noise import NoiseStream
+from guardrail.prompts import Prompt
+
+Sizes = Sequence[tuple[int, int]]
+"""Height and width of each image of a request."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draw:
+    """One noisy copy of a request's images, made only when it is asked for.
+
+    The clean pictures are reachable by no model through this class: what a model could see of `x` beyond `x + δ`
+    would void the certificate.
+    """
+
+    _clean: tuple[NDArray[np.float64], ...] = field(repr=False)
+    """Each image at the certification resolution, [height, width, 3], values in [0, 1]."""
+    prompt: Prompt
+    sigma: float
+    _stream: NoiseStream
+    index: int
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of each image."""
+        return [image.shape[:2] for image in self._clean]
+
+    @property
+    def sampling_seed(self) -> int:
+        """The seed, in [0, 2⁶³), for every random choice of the model in this draw."""
+        return self._stream.sampling_seed(self.index)
+
+    def images(self) -> list[NDArray[np.float32]]:
+        """Return `x + δ` for each image: [height, width, 3], not clipped, the same at every call."""
+        return [self._stream.noisy(clean, self.sigma, self.index, image) for image, clean in enumerate(self._clean)]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model said to one draw. A draw that failed is an answer too, never an exception."""
+
+    text: str
+    failed: str | None = None
+    """Why there is no answer (`deadline`, `filtered`, …): the draw counts as class `failed`, and is final."""
+    complete: bool = True
+    """Whether the model ended by itself rather than at the limit on tokens."""
+    tokens: int = 0
+    """Tokens that were generated."""
+
+    @classmethod
+    def failure(cls, reason: str) -> Answer:
+        """Make the answer of a failed draw."""
+        return cls("", failed=reason, complete=False)
+
+
+@runtime_checkable
+class VisionLanguageModel(Protocol):
+    """A model that can be smoothed. `name` is part of every cache key."""
+
+    @property
+    def name(self) -> str:
+        """All that the verdict depends on: model, revision or hash, decoding, length, preprocessing path."""
+
+    @property
+    def resolution(self) -> tuple[int, int] | None:
+        """Height and width at which noise is added; None: each image's own size, bounded."""
+
+    def check(self, prompt: Prompt, sizes: Sizes) -> None:
+        """Raise before the first draw if the model cannot take this request.
+
+        Raises:
+            PromptError: the prompt does not fit the model (`PromptTooLongError` for its length).
+            TooManyImagesError: more images than the model takes.
+        """
+
+    def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+        """Answer each draw, in order, using nothing of a draw but its noisy images, prompt and sampling seed.
+
+        Args:
+            draws: any number, of any requests.
+            deadline: `time.monotonic()` after which draws not yet begun fail with reason `deadline`.
+
+        Raises:
+            ModelError: the model cannot answer at all.
+        """
+
+
+def past(deadline: float | None) -> bool:
+    """Whether a deadline on the monotonic clock has passed."""
+    return deadline is not None and time.monotonic() >= deadline

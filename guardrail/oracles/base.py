@@ -1,0 +1,84 @@
+"""What the guard asks of an oracle: the class of an answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from guardrail.errors import OracleError
+from guardrail.models.base import Answer
+from guardrail.prompts import Prompt
+
+FAILED = "failed"
+"""The class of a draw without an answer or without a judgement: never the certified one, never dropped."""
+HARMLESS = "harmless"
+HARMFUL = "harmful"
+ILLEGIBLE = "illegible"
+"""The class of answers that say the picture cannot be read. It is never certified, so it leads to abstention."""
+
+
+@runtime_checkable
+class Oracle(Protocol):
+    """Sorts answers into finitely many classes. It sees the answer and the prompt, never the clean image."""
+
+    @property
+    def name(self) -> str:
+        """All that a judgement depends on: kind, version, lists or rubric (as a hash), thresholds, model."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes it may say, `failed` left out."""
+
+    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
+        """Return one label per answer: a class, or `failed` for a judgement that failed.
+
+        Raises:
+            OracleError: the oracle cannot judge at all.
+        """
+
+
+class SelectingOracle(Protocol):
+    """An oracle whose classes are found from the selection draws, such as semantic equivalence."""
+
+    def fix(self, answers: Sequence[str], prompt: Prompt) -> Oracle:
+        """Return the oracle for the estimation draws."""
+
+
+def judge(oracle: Oracle, answers: Sequence[Answer], prompt: Prompt) -> list[str]:
+    """Return the class of each answer; equal texts are judged once, failed answers are `failed` unseen.
+
+    Raises:
+        OracleError: the oracle failed as a whole, or said something that is not one of its classes.
+    """
+    texts = list(dict.fromkeys(answer.text for answer in answers if answer.failed is None))
+    try:
+        labels = oracle.classify(texts, [prompt] * len(texts)) if texts else []
+    except OracleError:
+        raise
+    except Exception as error:
+        raise OracleError(f"oracle {oracle.name} failed: {type(error).__name__}") from error
+    if len(labels) != len(texts):
+        raise OracleError(f"oracle {oracle.name} gave {len(labels)} labels for {len(texts)} answers")
+    strange = set(labels) - {*oracle.classes, FAILED}
+    if strange:
+        raise OracleError(f"oracle {oracle.name} said {sorted(strange)}, its classes are {oracle.classes}")
+    known = dict(zip(texts, labels, strict=True))
+    return [FAILED if answer.failed is not None else known[answer.text] for answer in answers]
+
+
+_QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "′": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": "-"})
+
+
+def normalise(text: str) -> str:
+    """Fold text for matching: compatibility forms, case, quotes, invisible characters, markdown emphasis, spaces."""
+    folded = unicodedata.normalize("NFKC", text).translate(_QUOTES)
+    visible = "".join(c for c in folded if unicodedata.category(c) != "Cf" and c not in "*_~#>")
+    return " ".join(visible.casefold().split())
+
+
+def fingerprint(*parts: object) -> str:
+    """Return a short hash of what an oracle's judgements depend on, for its name."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:12]

@@ -1,0 +1,148 @@
+"""What to do about a certificate: the rules, all of them here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guardrail.certificate import Certificate, Verdict
+from guardrail.prompts import Prompt
+
+
+class Action(StrEnum):
+    """What a decision asks for, in rising severity."""
+
+    ALLOW = "allow"
+    FLAG = "flag"
+    BLOCK = "block"
+
+    @property
+    def severity(self) -> int:
+        """0 for allow, 1 for flag, 2 for block."""
+        return list(Action).index(self)
+
+
+class Reason(StrEnum):
+    """Why a decision is not a plain allow. Codes are stable: logs, dashboards and clients rely on them."""
+
+    CERTIFIED_HARMFUL = "certified_harmful"
+    ABSTAINED = "abstained"
+    SMALL_RADIUS = "small_radius"
+    ANSWER_HARMFUL = "answer_harmful"
+    ANSWER_MISMATCH = "answer_mismatch"
+    UNREADABLE_IMAGE = "unreadable_image"
+    UNCHECKED_MEDIA = "unchecked_media"
+    TOO_MANY_IMAGES = "too_many_images"
+    IMAGE_TOO_LARGE = "image_too_large"
+    PROMPT_TOO_LONG = "prompt_too_long"
+    MODEL_FAILED = "model_failed"
+    ORACLE_FAILED = "oracle_failed"
+    DEADLINE = "deadline"
+    QUEUE_FULL = "queue_full"
+    BUDGET_SPENT = "budget_spent"
+    STORE_REQUIRED = "store_required"
+    AUDIT_REQUIRED = "audit_required"
+
+
+Source = Literal["computed", "hit", "near"]
+Choice = Literal["allow", "flag", "block"]
+
+
+class Policy(BaseModel):
+    """Rules from verdicts to actions.
+
+    `on_error` covers everything that a model could see and the guard could not check. In `monitor` mode everything
+    passes, errors included, and decisions record what `enforce` would have done.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    on_harmful: Choice = "block"
+    on_abstain: Choice = "block"
+    min_radius: float = Field(default=0.1, ge=0.0, allow_inf_nan=False)
+    """Smallest radius, at the certification resolution, that counts as robust (0.1: the paper's sign of trouble)."""
+    on_small_radius: Choice = "flag"
+    on_error: Choice = "block"
+    mode: Literal["enforce", "monitor"] = "enforce"
+    release: Literal["screened", "certified"] = "screened"
+    """What the user gets: the chain's answer once judged, or the drawn answer that the certificate keeps."""
+    forward: Literal["canonical", "original"] = "canonical"
+    """What the chain gets: the pixels that were checked, or (opt-in) the caller's own bytes."""
+    store_required: bool = False
+    """Whether a store outage blocks; otherwise the guard computes without it."""
+    audit_required: bool = False
+    """Whether an audit outage blocks; otherwise it is logged as an error."""
+
+    @property
+    def enforced(self) -> bool:
+        """Whether decisions bind."""
+        return self.mode == "enforce"
+
+    def judge(self, certificate: Certificate) -> dict[Reason, Action]:
+        """Return what the certificate gives reason for; empty for a plain allow."""
+        if certificate.verdict is Verdict.ABSTAIN:
+            reason = Reason.DEADLINE if certificate.stop_reason == "deadline" else Reason.ABSTAINED
+            return {reason: Action(self.on_error if reason is Reason.DEADLINE else self.on_abstain)}
+        found: dict[Reason, Action] = {}
+        if certificate.verdict is Verdict.HARMFUL:
+            found[Reason.CERTIFIED_HARMFUL] = Action(self.on_harmful)
+        elif certificate.radius < self.min_radius:
+            found[Reason.SMALL_RADIUS] = Action(self.on_small_radius)
+        return found
+
+    def screen(self, certificate: Certificate | None, label: str) -> dict[Reason, Action]:
+        """Return what the class of the chain's final answer gives reason for.
+
+        A harmful answer under a certified-harmless image is itself evidence of an attack. Where a class other than
+        harmless was certified (an action), the answer must be of that class.
+        """
+        if label == "failed":
+            return {Reason.ORACLE_FAILED: Action(self.on_error)}
+        if label == Verdict.HARMFUL:
+            return {Reason.ANSWER_HARMFUL: Action(self.on_harmful)}
+        if (
+            certificate is not None
+            and certificate.verdict is Verdict.CERTIFIED
+            and label != certificate.certified_class
+        ):
+            return {Reason.ANSWER_MISMATCH: Action(self.on_harmful)}
+        return {}
+
+
+class Decision(BaseModel):
+    """What to do about one request, why, and on what evidence. Plain JSON by `model_dump(mode="json")`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    action: Action = Action.ALLOW
+    enforced: bool = True
+    """False in monitor mode: `action` is what enforcing would do, and the request passes."""
+    reasons: tuple[Reason, ...] = ()
+    details: tuple[str, ...] = ()
+    """One sentence per reason that needs it, for operators; not for end users."""
+    source: Source | None = None
+    """Where the certificate came from; None where there is none."""
+    certificate: Certificate | None = None
+    timings: dict[str, float] = Field(default_factory=dict)
+    """Milliseconds by stage."""
+    client: str | None = None
+    session: str | None = None
+    tags: tuple[str, ...] = ()
+    prompt: Prompt | None = Field(default=None, exclude=True, repr=False)
+    """Kept in memory for screening the final answer; never written."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the request must not go on."""
+        return self.enforced and self.action is Action.BLOCK
+
+    def with_reasons(self, found: dict[Reason, Action], details: Iterable[str] = ()) -> Decision:
+        """Add reasons; the severest action wins."""
+        action = max((self.action, *found.values()), key=lambda a: a.severity)
+        reasons = tuple(dict.fromkeys((*self.reasons, *found)))
+        return self.model_copy(update={"action": action, "reasons": reasons, "details": (*self.details, *details)})

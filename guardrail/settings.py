@@ -1,0 +1,151 @@
+"""Settings: how the command line, workers and gateways get a guard. Keys and weights are never pickled."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from guardrail.errors import ConfigurationError
+from guardrail.guard import Guard
+from guardrail.models.base import VisionLanguageModel
+from guardrail.oracles.base import Oracle
+from guardrail.policy import Policy
+from guardrail.smoothing import Smoothing
+from guardrail.stores.base import CertificateStore
+
+
+class Settings(BaseSettings):
+    """A guard in words. Each field may stand in a TOML file or in a variable; variables win.
+
+    Nested fields take two underscores: `GUARDRAIL_SMOOTHING__SIGMA=0.25`, `GUARDRAIL_POLICY__MODE=monitor`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="GUARDRAIL_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    model: str | None = None
+    """`bundled`, a hub id, or the folder of a model in Hugging Face format. There is no default: a forgotten model
+    must not guard production."""
+    model_revision: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    max_new_tokens: int = Field(default=32, ge=1)
+    temperature: float = Field(default=0.0, ge=0.0)
+    batch_size: int = Field(default=32, ge=1)
+    oracle: Literal["bundled", "bundled-actions", "refusal"] | None = None
+    """`bundled` and `bundled-actions` know the bundled model's answers only; `refusal` calls every answer that does
+    not refuse harmful (for red-team prompts)."""
+    smoothing: Smoothing = Smoothing()
+    policy: Policy = Policy()
+    key: SecretStr | None = None
+    """Secret of the noise: at least 16 characters, the same for all replicas that share a store."""
+    redis_url: SecretStr | None = None
+    """Where certificates are kept; None: in memory."""
+    certificate_ttl: float = Field(default=86_400.0, gt=0.0)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let variables win over the file, which arrives as arguments."""
+        return env_settings, init_settings, file_secret_settings
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> Self:
+        """Read settings from a TOML file (`path`, else the one that `GUARDRAIL_CONFIG` names) and the environment.
+
+        Raises:
+            ConfigurationError: no such file, not TOML, an unknown setting, or a value that cannot work.
+        """
+        path = path or os.environ.get("GUARDRAIL_CONFIG")
+        try:
+            return cls(**tomllib.loads(Path(path).read_text("utf-8")) if path else {})
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigurationError(f"cannot read settings from {path}: {error}") from error
+        except ValidationError as error:
+            raise ConfigurationError(_explain(error)) from error
+
+    def guard(self) -> Guard:
+        """Make the guard.
+
+        Raises:
+            ConfigurationError: no model or no oracle is named, or they do not go together.
+            ModelError: the model cannot be loaded.
+        """
+        return Guard(
+            self.make_model(),
+            self.make_oracle(),
+            smoothing=self.make_smoothing(),
+            policy=self.policy,
+            store=self.make_store(),
+        )
+
+    def make_model(self) -> VisionLanguageModel:
+        """Load the model that is to be smoothed."""
+        from guardrail.models import BundledVLM, TransformersVLM
+
+        if self.model is None:
+            raise ConfigurationError(
+                "no model is named: set GUARDRAIL_MODEL to a hub id or folder (or to 'bundled' for demonstrations)"
+            )
+        if self.model == "bundled":
+            return BundledVLM(temperature=self.temperature, device=self.device)
+        return TransformersVLM(
+            self.model,
+            revision=self.model_revision,
+            device=self.device,
+            dtype=self.dtype,
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature,
+            batch_size=self.batch_size,
+        )
+
+    def make_oracle(self) -> Oracle:
+        """Make the oracle; the bundled model brings its own."""
+        from guardrail.oracles.bundled import action_oracle, bundled_oracle
+        from guardrail.oracles.refusal import RefusalOracle
+
+        match self.oracle or ("bundled" if self.model == "bundled" else None):
+            case "bundled":
+                return bundled_oracle()
+            case "bundled-actions":
+                return action_oracle()
+            case "refusal":
+                return RefusalOracle()
+        raise ConfigurationError("no oracle is named: set GUARDRAIL_ORACLE, for instance to 'refusal'")
+
+    def make_smoothing(self, **overrides: float | None) -> Smoothing:
+        """Return the smoothing with the secret key and, where they are not None, other values for its fields.
+
+        Raises:
+            ConfigurationError: a value that cannot work.
+        """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        key = None if self.key is None else self.key.get_secret_value().encode()
+        try:
+            return Smoothing.model_validate({**self.smoothing.model_dump(), **given, "key": key})
+        except ValidationError as error:
+            raise ConfigurationError(_explain(error)) from error
+
+    def make_store(self) -> CertificateStore:
+        """Return the Redis store where a URL is set, else one in memory."""
+        from guardrail.stores import MemoryStore, RedisStore
+
+        if self.redis_url is None:
+            return MemoryStore(ttl=self.certificate_ttl)
+        return RedisStore(self.redis_url.get_secret_value(), ttl=self.certificate_ttl)
+
+
+def _explain(error: ValidationError) -> str:
+    """Say which settings are wrong and why, without repeating their values: some are secrets."""
+    wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+    return f"settings cannot work: {'; '.join(wrong)}"

@@ -1,0 +1,59 @@
+"""Certificates in this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+
+from guardrail.certificate import Certificate
+from guardrail.errors import ConfigurationError
+from guardrail.stores.base import CertificateKey
+
+
+class MemoryStore:
+    """A bounded store with time to live; the entry that was used longest ago leaves first.
+
+    Args:
+        capacity: largest number of certificates.
+        ttl: seconds that a certificate is kept.
+    """
+
+    def __init__(self, capacity: int = 10_000, ttl: float = 86_400.0) -> None:
+        if capacity < 1 or not ttl > 0:
+            raise ConfigurationError(f"capacity and ttl must be positive, got {capacity} and {ttl}")
+        self.capacity = capacity
+        self.ttl = ttl
+        self._entries: OrderedDict[CertificateKey, tuple[float, Certificate]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"MemoryStore(capacity={self.capacity}, ttl={self.ttl})"
+
+    def get(self, key: CertificateKey) -> Certificate | None:
+        """Return the certificate, or None for a miss."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            if time.monotonic() >= entry[0]:
+                del self._entries[key]
+                return None
+            self._entries.move_to_end(key)
+            return entry[1]
+
+    def put(self, key: CertificateKey, certificate: Certificate) -> None:
+        """Keep a certificate."""
+        with self._lock:
+            self._entries[key] = (time.monotonic() + self.ttl, certificate)
+            self._entries.move_to_end(key)
+            while len(self._entries) > self.capacity:
+                self._entries.popitem(last=False)
+
+    def close(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()

@@ -1,0 +1,46 @@
+"""Models and oracles of which everything is known, for tests of soundness."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from guardrail.models.base import Answer, Draw, Sizes
+from guardrail.oracles import LexiconOracle
+from guardrail.prompts import Prompt
+
+
+@dataclass
+class HalfSpaceVLM:
+    """Says `good` where the sum of the noisy values of all images exceeds `threshold`, else `bad`.
+
+    The smoothed verdict is exactly known: P[good at x] = Φ((Σx − threshold)/(σ√d)), and it changes exactly at the
+    distance (Σx − threshold)/√d.
+    """
+
+    threshold: float
+    name: str = "half-space"
+    resolution: tuple[int, int] | None = None
+    batches: list[int] = field(default_factory=list)
+
+    def check(self, prompt: Prompt, sizes: Sizes) -> None:
+        pass
+
+    def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:  # noqa: ARG002
+        self.batches.append(len(draws))
+        return [Answer("good" if self._sum(draw) > self.threshold else "bad") for draw in draws]
+
+    def distance(self, x: np.ndarray) -> float:
+        """Signed distance of clean pixels from the boundary, positive on the side of `good`."""
+        return (float(x.sum()) - self.threshold) / math.sqrt(x.size)
+
+    @staticmethod
+    def _sum(draw: Draw) -> float:
+        return sum(float(image.sum(dtype=np.float64)) for image in draw.images())
+
+
+ORACLE = LexiconOracle({"harmful": ["bad"], "harmless": ["good"]}, otherwise="illegible")
+"""`good` is harmless, `bad` is harmful, and whatever else is illegible."""

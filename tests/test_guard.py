@@ -1,0 +1,290 @@
+"""The guard fails closed, and its rules are the policy's."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from guardrail import Action, Decision, Guard, ImageLimits, InputImage, Policy, Reason, Smoothing, Verdict
+from guardrail.errors import StoreError
+from guardrail.models.base import Answer, Draw
+from guardrail.oracles import LexiconOracle
+from guardrail.prompts import Prompt
+from guardrail.stores import CertificateKey, MemoryStore
+from tests.synthetic import ORACLE, HalfSpaceVLM
+
+WHITE = InputImage(np.full((4, 4, 3), 255, np.uint8))
+GREY = InputImage(np.full((4, 4, 3), 128, np.uint8))
+BLACK = InputImage(np.full((4, 4, 3), 0, np.uint8))
+MIDDLE = float((GREY.pixels / 255).sum())
+
+
+def guard(policy: Policy | None = None, **options: object) -> Guard:
+    """A guard to which white is harmless, black harmful, and grey undecided."""
+    model = options.pop("model", None) or HalfSpaceVLM(MIDDLE)
+    smoothing = Smoothing(key=b"the key of these tests")
+    return Guard(model, ORACLE, smoothing=smoothing, policy=policy, **options)  # type: ignore[arg-type]
+
+
+class TestPolicy:
+    def test_defaults(self) -> None:
+        allowed, blocked, abstained = (guard().check(image, "?") for image in (WHITE, BLACK, GREY))
+        assert (allowed.action, allowed.reasons, allowed.source) == (Action.ALLOW, (), "computed")
+        assert (blocked.action, blocked.reasons) == (Action.BLOCK, (Reason.CERTIFIED_HARMFUL,))
+        assert (abstained.action, abstained.reasons) == (Action.BLOCK, (Reason.ABSTAINED,))
+        assert not allowed.blocked
+        assert blocked.blocked
+        assert abstained.blocked
+
+    def test_a_small_radius_is_flagged(self) -> None:
+        decision = guard(Policy(min_radius=2.0)).check(WHITE, "?")
+        assert (decision.action, decision.reasons) == (Action.FLAG, (Reason.SMALL_RADIUS,))
+        assert not decision.blocked
+        assert guard(Policy(min_radius=2.0, on_small_radius="block")).check(WHITE, "?").blocked
+
+    @pytest.mark.parametrize("choice", ["allow", "flag", "block"])
+    def test_each_choice_is_followed(self, choice: str) -> None:
+        policy = Policy.model_validate({"on_harmful": choice, "on_abstain": choice, "on_error": choice})
+        for image in (BLACK, GREY, b"no image"):
+            assert guard(policy).check(image, "?").action == choice
+
+    def test_monitor_passes_everything_and_records_what_enforcing_would_do(self) -> None:
+        for image in (BLACK, GREY, b"no image"):
+            decision = guard(Policy(mode="monitor")).check(image, "?")
+            assert decision.action is Action.BLOCK
+            assert not decision.enforced
+            assert not decision.blocked
+
+    @pytest.mark.parametrize("wrong", [{"on_harmful": "maybe"}, {"min_radius": -1}, {"mode": "off"}, {"typo": 1}])
+    def test_impossible_policies_are_refused(self, wrong: dict[str, object]) -> None:
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Policy.model_validate(wrong)
+
+
+class TestFailClosed:
+    @pytest.mark.parametrize(
+        ("images", "reason"),
+        [
+            (b"GIF89a but not really", Reason.UNREADABLE_IMAGE),
+            ("/no/such/file.png", Reason.UNREADABLE_IMAGE),
+            ("https://example.org/cat.png", Reason.UNREADABLE_IMAGE),
+            ([WHITE, b""], Reason.UNREADABLE_IMAGE),
+            (object(), Reason.UNREADABLE_IMAGE),
+            ([WHITE] * 9, Reason.TOO_MANY_IMAGES),
+            (Image.new("RGB", (3000, 3000)), Reason.IMAGE_TOO_LARGE),
+        ],
+        ids=["garbage", "missing", "remote", "one-of-two", "object", "nine", "large"],
+    )
+    def test_images(self, images: object, reason: Reason) -> None:
+        decision = guard(limits=ImageLimits(max_pixels=1_000_000)).check(images, "?")  # type: ignore[arg-type]
+        assert decision.reasons == (reason,)
+        assert decision.blocked
+        assert decision.details
+        assert decision.certificate is None
+
+    def test_a_long_prompt(self) -> None:
+        decision = guard(max_prompt_chars=10).check(WHITE, "eleven char")
+        assert decision.reasons == (Reason.PROMPT_TOO_LONG,)
+        assert "11 characters" in decision.details[0]
+
+    def test_a_model_that_breaks(self, caplog: pytest.LogCaptureFixture) -> None:
+        class Broken(HalfSpaceVLM):
+            def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+                raise ZeroDivisionError("boom")
+
+        assert guard(model=Broken(0.0)).check(WHITE, "?").reasons == (Reason.MODEL_FAILED,)
+        assert "boom" in caplog.text
+
+    def test_a_bug_is_a_block_too(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        broken = guard()
+        monkeypatch.setattr(broken.classifier, "context", lambda prompt: 1 / 0)  # noqa: ARG005
+        decision = broken.check(WHITE, "?")
+        assert decision.blocked
+        assert decision.details == ("unexpected ZeroDivisionError; see the log",)
+        assert "Traceback" in caplog.text
+
+    def test_an_oracle_that_breaks(self) -> None:
+        class Broken:
+            name = "broken"
+            classes = ("harmful", "harmless")
+
+            def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
+                raise TimeoutError
+
+        decision = Guard(HalfSpaceVLM(0.0), Broken()).check(WHITE, "?")
+        assert decision.reasons == (Reason.ORACLE_FAILED,)
+
+    def test_a_deadline(self) -> None:
+        class Late(HalfSpaceVLM):
+            def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+                assert deadline is not None
+                return [Answer.failure("deadline")] * len(draws)
+
+        store = MemoryStore()
+        decision = guard(model=Late(0.0), store=store).check(WHITE, "?", deadline=0.0)
+        assert decision.reasons == (Reason.DEADLINE,)
+        assert decision.blocked
+        assert len(store) == 0, "what a deadline cut short must not be remembered"
+
+    def test_refuse_is_the_error_rule(self) -> None:
+        assert guard().refuse(Reason.UNCHECKED_MEDIA, "a PDF").blocked
+        lenient = guard(Policy(on_error="flag")).refuse(Reason.UNCHECKED_MEDIA, "a PDF")
+        assert (lenient.action, lenient.details) == (Action.FLAG, ("a PDF",))
+
+
+def test_a_request_without_images_passes_unseen() -> None:
+    decision = guard().check([], "hello")
+    assert (decision.action, decision.reasons, decision.certificate) == (Action.ALLOW, (), None)
+    assert guard().screen(decision, "bad") is decision
+
+
+class TestScreening:
+    def test_a_harmful_answer_under_a_certified_harmless_image_is_blocked(self) -> None:
+        guarded = guard()
+        decision = guarded.check(WHITE, "?")
+        assert not guarded.screen(decision, "all good").blocked
+        screened = guarded.screen(decision, "bad")
+        assert screened.blocked
+        assert screened.reasons == (Reason.ANSWER_HARMFUL,)
+        assert screened.id == decision.id
+        assert screened.certificate == decision.certificate
+
+    def test_a_failed_judgement_blocks(self) -> None:
+        class Unsure:
+            name = "unsure"
+            classes = ("harmful", "harmless")
+
+            def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:  # noqa: ARG002
+                return ["failed" if answer == "?" else "harmless" for answer in answers]
+
+        guarded = Guard(HalfSpaceVLM(0.0), Unsure())
+        decision = guarded.check(WHITE, "?")
+        assert guarded.screen(decision, "?").reasons == (Reason.ORACLE_FAILED,)
+
+    def test_an_answer_of_another_action_is_blocked(self) -> None:
+        actions = LexiconOracle({"left": ["good"], "right": ["bad"]}, otherwise="no action")
+        guarded = Guard(HalfSpaceVLM(0.0), actions)
+        decision = guarded.check(WHITE, "?")
+        assert decision.certificate is not None
+        assert decision.certificate.verdict is Verdict.CERTIFIED
+        assert not guarded.screen(decision, "good").blocked
+        assert guarded.screen(decision, "bad").reasons == (Reason.ANSWER_MISMATCH,)
+
+    def test_a_flagged_error_is_still_screened(self) -> None:
+        lenient = guard(Policy(on_error="flag"))
+        decision = lenient.check(b"no image", "?")
+        assert lenient.screen(decision, "bad").blocked
+
+    def test_monitor_records_and_passes(self) -> None:
+        watching = guard(Policy(mode="monitor"))
+        screened = watching.screen(watching.check(WHITE, "?"), "bad")
+        assert screened.reasons == (Reason.ANSWER_HARMFUL,)
+        assert not screened.blocked
+
+
+class TestStore:
+    def test_the_second_ask_is_a_hit(self) -> None:
+        model = HalfSpaceVLM(MIDDLE)
+        guarded = guard(model=model, store=MemoryStore())
+        first, second = guarded.check(GREY, "?"), guarded.check(GREY, "?")
+        assert (first.source, second.source) == ("computed", "hit")
+        assert first.certificate == second.certificate
+        assert sum(model.batches) == 100
+        assert second.reasons == (Reason.ABSTAINED,), "abstentions are remembered: asking again buys nothing"
+
+    def test_nothing_is_served_for_another_request(self) -> None:
+        guarded = guard(store=MemoryStore())
+        guarded.check(WHITE, "?")
+        assert guarded.check(WHITE, "!").source == "computed"
+        assert guarded.check(GREY, "?").source == "computed"
+        assert guarded.check([WHITE, WHITE], "?").source == "computed"
+
+    def test_the_same_picture_in_another_file_is_a_hit(self) -> None:
+        guarded = guard(store=MemoryStore())
+        guarded.check(WHITE, "?")
+        file = io.BytesIO()
+        Image.fromarray(WHITE.pixels).save(file, "BMP")
+        assert guarded.check(file.getvalue(), "?").source == "hit"
+
+    def test_an_outage_is_computed_through_or_blocks(self, caplog: pytest.LogCaptureFixture) -> None:
+        class Down(MemoryStore):
+            def get(self, key: CertificateKey) -> None:  # noqa: ARG002
+                raise StoreError("down")
+
+            def put(self, key: CertificateKey, certificate: object) -> None:  # noqa: ARG002
+                raise StoreError("down")
+
+        decision = guard(store=Down()).check(WHITE, "?")
+        assert (decision.action, decision.source) == (Action.ALLOW, "computed")
+        assert "without the certificate store" in caplog.text
+        strict = guard(Policy(store_required=True), store=Down()).check(WHITE, "?")
+        assert strict.reasons == (Reason.STORE_REQUIRED,)
+        assert strict.blocked
+
+
+class TestAudit:
+    def test_every_decision_is_recorded(self) -> None:
+        log: list[Decision] = []
+
+        class Log:
+            def record(self, decision: Decision) -> None:
+                log.append(decision)
+
+        guarded = guard(audit=Log())
+        decision = guarded.check(WHITE, "?", client="c", session="s", tags=["t"])
+        guarded.screen(decision, "bad")
+        guarded.refuse(Reason.UNCHECKED_MEDIA, "x")
+        assert [d.action for d in log] == [Action.ALLOW, Action.BLOCK, Action.BLOCK]
+        assert (log[0].client, log[0].session, log[0].tags) == ("c", "s", ("t",))
+        assert log[0].id == log[1].id
+
+    def test_an_audit_outage_follows_the_policy(self) -> None:
+        class Full:
+            def record(self, decision: Decision) -> None:
+                raise OSError("disk full")
+
+        assert guard(audit=Full()).check(WHITE, "?").action is Action.ALLOW
+        strict = guard(Policy(audit_required=True), audit=Full()).check(WHITE, "?")
+        assert strict.reasons == (Reason.AUDIT_REQUIRED,)
+        assert strict.blocked
+
+
+def test_decisions_are_plain_json_without_the_prompt() -> None:
+    decision = guard().check(WHITE, "a private question")
+    text = decision.model_dump_json()
+    assert "a private question" not in text + repr(decision)
+    assert Decision.model_validate_json(text) == decision.model_copy(update={"prompt": None})
+
+
+def test_the_prompt_limit_holds_over_all_turns_and_many_threads_agree() -> None:
+    guarded = guard(store=MemoryStore())
+    results: list[Decision] = []
+    threads = [threading.Thread(target=lambda: results.append(guarded.check(WHITE, "?"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({d.certificate.to_json() for d in results if d.certificate}) == 1
+    assert len(results) == 8
+
+
+def test_async_twins_agree() -> None:
+    async def both() -> tuple[Decision, Decision]:
+        guarded = guard()
+        decision = await guarded.acheck(WHITE, "?")
+        return decision, await guarded.ascreen(decision, "bad")
+
+    decision, screened = asyncio.run(both())
+    assert decision.action is Action.ALLOW
+    assert screened.reasons == (Reason.ANSWER_HARMFUL,)
+
+
+def test_check_many_keeps_the_order() -> None:
+    actions = [decision.action for decision in guard().check_many([(WHITE, "?"), (BLACK, "?"), (b"", "?")])]
+    assert actions == [Action.ALLOW, Action.BLOCK, Action.BLOCK]
