@@ -1,0 +1,648 @@
+"""Untrusted image inputs: any source becomes one canonical picture, or one typed error.
+
+The canonical picture is what is checked, hashed and sent: 8-bit RGB, upright, opaque, one frame, no metadata.
+
+- EXIF orientation is applied.
+- Transparency is composited on white, the ground of most chat applications.
+- Of an animation, the first frame counts (of an animated PNG, the image that viewers without animation show).
+- 16-bit samples keep their high byte.
+- CMYK is read as Adobe writes it (inverted) and converted without a profile, as browsers' decoders do.
+- Pixels are taken as stored: colour profiles and gamma are dropped, not applied. No model sees them otherwise
+  later, because the canonical picture is all that goes on.
+
+Files are split here into what makes pixels and the rest, by walking their chunks or segments. Pillow gets the
+pixel parts only, straight into the class of the format that the content shows. So text bombs, huge profiles,
+broken EXIF, second frames and preview pictures are parsed by nobody, and sizes are checked before a pixel is
+decoded. Nor does any code run that makes Pillow *warn*: where warnings are errors nothing breaks, process-wide
+settings (`Image.MAX_IMAGE_PIXELS`, `ImageFile.LOAD_TRUNCATED_IMAGES`) stay as they are, and
+`warnings.catch_warnings`, which is not thread-safe, is not needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import os
+import re
+import stat
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)
+
+from guardrail.errors import ImageError, ImageTooLargeError, TooManyImagesError
+
+ImageSource: TypeAlias = (
+    "bytes | bytearray | memoryview | str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | InputImage"
+)
+"""What `InputImage.load` reads."""
+
+_ACCEPTED = "accepted formats are PNG, JPEG, WebP, GIF and BMP"
+_DAMAGED = "it is truncated or damaged; save it again, as PNG or JPEG"
+_TRANSPOSE = {  # EXIF orientation → what makes the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_OPAQUE_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"}
+_MAX_PARTS = 65_536  # chunks or segments in a file; real ones have at most a few thousand
+_MAX_SCANS = 100  # in a progressive JPEG, each costs a pass over all pixels; encoders write about ten
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What a request's images may cost, checked before anything is decoded.
+
+    Attributes:
+        max_bytes: Size of one file. 20 MiB is the most that large chat services take.
+        max_pixels: Width × height of one picture. 40 million pixels are 120 MB as RGB, about four times that
+            while decoding, and more than ten times what vision-language models look at.
+        max_side: Width or height in pixels. 65 535, the most that JPEG and GIF can say, bounds the resize.
+        max_count: Images in one request.
+
+    Raises:
+        ValueError: If a limit is below 1.
+    """
+
+    max_bytes: int = 20 * 2**20
+    max_pixels: int = 40_000_000
+    max_side: int = 65_535
+    max_count: int = 8
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raises an `ImageError` for an empty picture, an `ImageTooLargeError` for one that is too large."""
+        if min(width, height) < 1:
+            raise ImageError(f"an image of {width}x{height} pixels is empty; send at least one pixel")
+        if width * height > self.max_pixels or max(width, height) > self.max_side:
+            raise ImageTooLargeError(
+                f"an image of {width}x{height} pixels is above the limit of {self.max_pixels} pixels and "
+                f"{self.max_side} a side; send a smaller copy"
+            )
+
+    def check_bytes(self, count: int) -> None:
+        """Raises an `ImageTooLargeError` if `count` bytes, at least, are too many for one image."""
+        if count > self.max_bytes:
+            raise ImageTooLargeError(
+                f"an image file of {count} bytes or more is above the limit of {self.max_bytes} bytes; "
+                "send a smaller or more compressed copy"
+            )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class InputImage:
+    """A picture in canonical form. Immutable; equal to every image of the same pixels, whatever its source.
+
+    `InputImage.load` reads any source; the constructor copies canonical pixels.
+
+    Attributes:
+        pixels: Array [H, W, 3] of uint8, RGB, C-contiguous, read-only.
+        format: Where they come from: PNG, JPEG, WEBP, GIF, BMP, ARRAY, or a PIL image's own format or PIL.
+        plain: Whether the source was this very picture already: 8-bit RGB, one frame, no transparency, no
+            orientation to apply, no colour profile or gamma. (Other metadata may have been there.)
+
+    Raises:
+        ImageError: If the pixels have another shape or type.
+    """
+
+    pixels: NDArray[np.uint8]
+    format: str = "ARRAY"
+    plain: bool = True
+
+    def __post_init__(self) -> None:
+        pixels = self.pixels
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+            raise ImageError(
+                f"pixels must be uint8 [H, W, 3], not {pixels.dtype} {list(pixels.shape)}; "
+                "convert floats to 0 … 255, and greyscale or transparency to RGB"
+            )
+        # Memory owned by a bytes object is read-only for good: numpy refuses to make such an array writeable.
+        if not (isinstance(pixels.base, bytes) and pixels.flags.c_contiguous):
+            pixels = np.ndarray(pixels.shape, np.uint8, pixels.tobytes())
+            object.__setattr__(self, "pixels", pixels)
+
+    @classmethod
+    def load(cls, source: ImageSource, limits: ImageLimits = ImageLimits()) -> InputImage:
+        """Reads one image.
+
+        A string is a data URL if it begins with `data:`, else the path of a file. Code that handles strings
+        from strangers must call `from_data_url` instead, which never touches the file system.
+
+        Args:
+            source: A file's bytes, its path, a data URL, a PIL image (its current frame), an array [H, W, 3]
+                of uint8, or an `InputImage`, which is returned as it is.
+            limits: What is allowed; `max_count` does not matter here.
+
+        Raises:
+            ImageTooLargeError: If it is above the limits, found before decoding.
+            ImageError: If it cannot be read, for whatever reason: missing, remote, unsupported, malformed.
+        """
+        match source:
+            case InputImage():
+                limits.check_size(*source.size)
+                return source
+            case bytes() | bytearray() | memoryview():
+                limits.check_bytes(memoryview(source).nbytes)
+                return cls._from_file(bytes(source), limits)
+            case Image.Image():
+                return cls._from_pil(source, limits)
+            case np.ndarray():
+                limits.check_size(*(source.shape[1::-1] if source.ndim == 3 else (1, 1)))
+                return cls(source)
+            case str() if source[:5].lower() == "data:":
+                return cls.from_data_url(source, limits)
+            case str() | os.PathLike():
+                return cls._from_file(_read_path(source, limits), limits)
+        raise ImageError(
+            f"an image cannot be read from {type(source).__name__}; "
+            "pass a file's bytes, its path, a data URL, a PIL image or an InputImage"
+        )
+
+    @classmethod
+    def from_data_url(cls, url: str, limits: ImageLimits = ImageLimits()) -> InputImage:
+        """Reads a data URL, base64 or percent-encoded, as browsers do, and nothing else.
+
+        Of base64, white space and missing padding are allowed, as in the WHATWG standard; any other character
+        outside the alphabet is not. The declared media type is ignored: the content decides.
+
+        Raises:
+            ImageTooLargeError: If it is above the limits, found before decoding.
+            ImageError: If it is no data URL or its content cannot be read.
+        """
+        return cls._from_file(_read_data_url(url, limits), limits)
+
+    @classmethod
+    def _from_file(cls, data: bytes, limits: ImageLimits) -> InputImage:
+        kind = _recognise(data)
+        try:
+            parts = kind.split(data)
+            if parts.size is not None:
+                limits.check_size(*parts.size)
+            image = kind.decoder(io.BytesIO(parts.data))
+            limits.check_size(*image.size)
+            if parts.size not in {None, image.size}:
+                raise ImageError(f"its headers disagree about its size, {parts.size} and {image.size}")
+            if image.info.get("compression") in {1, 2} and kind.name == "BMP":
+                raise ImageError("run-length compressed BMP files are not accepted; save it as PNG")
+            plain = parts.plain and image.mode == "RGB"
+            return cls(_canonical(image, parts.orientation), kind.name, plain)
+        except (ImageTooLargeError, Image.DecompressionBombError) as error:  # Pillow's own limit, for WebP
+            raise ImageTooLargeError(str(error)) from error
+        except Exception as error:  # the decoders raise a dozen types on malformed files: fail closed on all
+            detail = str(error)[:200] or type(error).__name__
+            remedy = "" if isinstance(error, ImageError) else f": {_DAMAGED}"
+            raise ImageError(f"the {kind.name} image cannot be decoded ({detail}){remedy}") from error
+
+    @classmethod
+    def _from_pil(cls, image: Image.Image, limits: ImageLimits) -> InputImage:
+        limits.check_size(*image.size)
+        exif = image.info.get("exif")
+        orientation = _orientation(exif) if isinstance(exif, bytes) else 1
+        changing = {"icc_profile", "gamma", "chromaticity", "transparency"}
+        plain = image.mode == "RGB" and orientation == 1 and changing.isdisjoint(image.info)
+        try:
+            # The copy loads the pixels, and keeps the conversions from changing the caller's image.
+            return cls(_canonical(image.copy(), orientation), image.format or "PIL", plain)
+        except ImageError:
+            raise
+        except Exception as error:
+            detail = str(error)[:200] or type(error).__name__
+            raise ImageError(f"the PIL image cannot be read ({detail}); load it before passing it") from error
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, in Pillow's order (`pixels.shape` has them the other way round)."""
+        return self.width, self.height
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of height, width and pixels, 64 hexadecimal digits; no metadata or encoding enters."""
+        digest = hashlib.sha256(struct.pack("<QQ", self.height, self.width))
+        digest.update(self.pixels.data)
+        return digest.hexdigest()
+
+    @cached_property
+    def _png(self) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(self.pixels).save(file, "PNG", compress_level=6)
+        return file.getvalue()
+
+    def png(self) -> bytes:
+        """Returns the picture as a plain PNG file: 8-bit RGB, no metadata; the same bytes at every call."""
+        return self._png
+
+    def data_url(self) -> str:
+        """Returns `png()` as a `data:image/png;base64,` URL."""
+        return "data:image/png;base64," + base64.b64encode(self.png()).decode("ascii")
+
+    def __eq__(self, other: object) -> bool:
+        return self.sha256 == other.sha256 if isinstance(other, InputImage) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    def __repr__(self) -> str:
+        return f"InputImage({self.width}x{self.height} {self.format}, sha256={self.sha256[:12]}…)"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[NDArray[np.uint8], str, bool]]:
+        return type(self), (self.pixels, self.format, self.plain)  # unpickled arrays would be writeable
+
+
+def load_images(
+    sources: ImageSource | Iterable[ImageSource],
+    limits: ImageLimits = ImageLimits(),
+) -> tuple[InputImage, ...]:
+    """Reads one image or several.
+
+    Args:
+        sources: One source as `InputImage.load` takes it, or an iterable of them, of which at most one more
+            than `limits.max_count` are drawn.
+        limits: What is allowed.
+
+    Raises:
+        TooManyImagesError: If there are more than `limits.max_count`; nothing is decoded then.
+        ImageError: As `InputImage.load`, for the first image that cannot be read; the message says which.
+    """
+    one = (bytes, bytearray, memoryview, str, os.PathLike, Image.Image, np.ndarray, InputImage)
+    if isinstance(sources, one) or not isinstance(sources, Iterable):
+        return (InputImage.load(sources, limits),)
+    taken = list(islice(sources, limits.max_count + 1))
+    if len(taken) > limits.max_count:
+        raise TooManyImagesError(f"a request may carry at most {limits.max_count} images; send fewer")
+    images = []
+    for number, source in enumerate(taken, 1):
+        try:
+            images.append(InputImage.load(source, limits))
+        except ImageError as error:
+            raise type(error)(f"image {number} of {len(taken)}: {error}") from error
+    return tuple(images)
+
+
+# -------------------------------------------------------------------------------------- where bytes come from
+
+
+def _read_path(source: str | os.PathLike[str], limits: ImageLimits) -> bytes:
+    """Returns the content of a regular file, of which at most one byte more than allowed is read."""
+    name = os.fsdecode(source)
+    shown = repr(name if len(name) <= 80 else name[:77] + "...")
+    if isinstance(source, str) and re.match(r"[a-z][a-z0-9+.-]*://", name, re.IGNORECASE):
+        raise ImageError(f"remote images are not fetched, like {shown}; pass the image's bytes or a data URL")
+    try:
+        status = Path(name).stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device could block, or never end
+            raise ImageError(f"{shown} is not a regular file; pass the path of an image file")
+        limits.check_bytes(status.st_size)
+        with Path(name).open("rb") as file:
+            data = file.read(limits.max_bytes + 1)
+    except ImageError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: zero bytes or characters that no path can have
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(
+            f"the image file {shown} cannot be read ({reason}); pass the path of a readable image file, its "
+            "bytes, or a data URL ('data:image/png;base64,' before base64 text)"
+        ) from error
+    limits.check_bytes(len(data))
+    return data
+
+
+def _read_data_url(url: str, limits: ImageLimits) -> bytes:
+    """Returns the content of a data URL (RFC 2397, base64 as in the WHATWG Fetch and Infra standards)."""
+    if url[:5].lower() != "data:":
+        raise ImageError("not a data URL: it must begin with 'data:'; remote images are not fetched")
+    # Before any work: a byte takes at most four characters, base64 itself percent-encoded, plus white space.
+    limits.check_bytes((len(url) - 1024) // 4)
+    head, comma, body = url[5:].partition(",")
+    if not comma:
+        raise ImageError("the data URL has no comma before its content; write 'data:image/png;base64,' first")
+    if not body.isascii():
+        raise ImageError("the data URL has characters outside ASCII; encode the image's bytes as base64")
+    content = unquote_to_bytes(body)
+    if not re.search(r"; *base64 *$", head, re.IGNORECASE):
+        limits.check_bytes(len(content))
+        return content
+    content = content.translate(None, b" \t\n\r\f")
+    if len(content) % 4 == 0:
+        content = re.sub(rb"={1,2}\Z", b"", content)
+    limits.check_bytes(len(content) * 3 // 4)
+    try:
+        if len(content) % 4 == 1 or b"=" in content:
+            raise binascii.Error("wrong length or padding")
+        return base64.b64decode(content + b"=" * (-len(content) % 4), validate=True)
+    except binascii.Error as error:
+        raise ImageError(
+            f"the data URL's base64 is malformed ({error}); encode the bytes with the standard alphabet"
+        ) from error
+
+
+# ------------------------------------------------------------------------------------- from decoder to pixels
+
+
+def _canonical(image: Image.Image, orientation: int) -> NDArray[np.uint8]:
+    """Returns the pixels [H, W, 3] of a PIL image as 8-bit RGB, opaque and upright.
+
+    Raises:
+        ImageError: If the mode has no fixed range, or is not known here.
+    """
+    if image.mode.startswith("I;16"):
+        samples = np.asarray(image)
+        grey = (samples >> 8).astype(np.uint8)
+        grey[samples == image.info.get("transparency", -1)] = 255
+        flat = Image.fromarray(grey).convert("RGB")
+    elif image.has_transparency_data:
+        layer = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
+        flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), layer).convert("RGB")
+    elif image.mode in _OPAQUE_MODES:
+        flat = image if image.mode == "RGB" else image.convert("RGB")
+    else:
+        raise ImageError(f"mode {image.mode!r} has no fixed range; scale it to 0 … 255 and convert it to 'RGB'")
+    if orientation in _TRANSPOSE:
+        flat = flat.transpose(_TRANSPOSE[orientation])
+    return np.ndarray((flat.height, flat.width, 3), np.uint8, flat.tobytes())
+
+
+def _orientation(exif: bytes) -> int:
+    """Returns the EXIF orientation, 1 … 8; 1, upright, if there is none or the block is broken."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, start)
+        for entry in range(count):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, start + 2 + 12 * entry)
+            if (tag, kind) == (0x0112, 3):
+                return value if value in _TRANSPOSE else 1
+    except struct.error:
+        pass
+    return 1
+
+
+# ----------------------------------------------------------------------- from a file to what makes its pixels
+
+
+class _Parts(NamedTuple):
+    """What of a file makes its pixels.
+
+    Attributes:
+        data: A file of the same format with nothing else in it.
+        plain: Whether nothing dropped would have changed the picture, and the samples have 8 bits.
+        orientation: EXIF orientation, 1 … 8.
+        size: Width and height, where they must be known before the decoder may open the file.
+    """
+
+    data: bytes
+    plain: bool
+    orientation: int = 1
+    size: tuple[int, int] | None = None
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yields the name and content of each chunk before IEND, its checksum verified."""
+    position = 8
+    for _ in range(_MAX_PARTS):
+        if position + 12 > len(data):
+            raise ImageError("it ends before its IEND chunk: truncated; send the whole file")
+        length, name = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            raise ImageError(f"it ends within a chunk {name!r}: truncated; send the whole file")
+        content = data[position + 8 : end - 4]
+        if _crc(name, content) != data[end - 4 : end]:
+            raise ImageError(f"the checksum of its chunk {name!r} is wrong: {_DAMAGED}")
+        if name == b"IEND":
+            return
+        yield name, content
+        position = end
+    raise ImageError(f"it has more than {_MAX_PARTS} chunks; save it again")
+
+
+def _crc(name: bytes, content: bytes) -> bytes:
+    return zlib.crc32(content, zlib.crc32(name)).to_bytes(4)
+
+
+def _split_png(data: bytes) -> _Parts:
+    """Keeps IHDR, PLTE, tRNS and IDAT."""
+    first: dict[bytes, bytes] = {}
+    samples: list[bytes] = []
+    for name, content in _png_chunks(data):
+        if name == b"IDAT":
+            samples.append(content)
+        elif name in {b"IHDR", b"PLTE", b"tRNS", b"eXIf"}:
+            first.setdefault(name, content)
+        elif name[0] & 0x20:  # a small letter: may be ignored, says the standard
+            first[name] = b""
+        else:
+            raise ImageError(f"it needs an unknown chunk {name!r}; save it again, as PNG or JPEG")
+    header = first.get(b"IHDR", b"")
+    if len(header) != 13 or not samples:
+        raise ImageError(f"it has no header or no pixels: {_DAMAGED}")
+    depth, colour = header[8:10]
+    kept = [(b"IHDR", header)]
+    if colour == 3:
+        if b"PLTE" not in first:
+            raise ImageError(f"it has no palette: {_DAMAGED}")
+        kept.append((b"PLTE", first[b"PLTE"]))
+    if b"tRNS" in first and colour in {0, 2, 3}:
+        kept.append((b"tRNS", _scale_trns(first[b"tRNS"], depth, colour)))
+    kept += [(b"IDAT", b"".join(samples)), (b"IEND", b"")]
+    out = [data[:8]]
+    for name, content in kept:
+        out += [len(content).to_bytes(4), name, content, _crc(name, content)]
+    orientation = _orientation(first.get(b"eXIf", b""))
+    changing = {b"iCCP", b"gAMA", b"cHRM", b"cICP", b"mDCV", b"cLLI", b"acTL", b"tRNS"}
+    plain = (depth, colour) == (8, 2) and orientation == 1 and changing.isdisjoint(first)
+    return _Parts(b"".join(out), plain, orientation)
+
+
+def _scale_trns(content: bytes, depth: int, colour: int) -> bytes:
+    """Returns a tRNS chunk in the range of the samples that Pillow compares it with."""
+    if colour == 3 or (colour == 0 and depth in {1, 16}):
+        return content
+    count = 1 if colour == 0 else 3
+    samples = struct.unpack_from(f">{count}H", content)
+    highest = 2**depth - 1
+    scaled = [s >> 8 if depth == 16 else (s & highest) * 255 // highest for s in samples]
+    return struct.pack(f">{count}H", *scaled)
+
+
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.S)  # within scans too: there FF is escaped
+
+
+def _split_jpeg(data: bytes) -> _Parts:
+    """Keeps tables, frame header and scans, and the two segments that say how colours are coded."""
+    out = [data[:2]]
+    orientation, plain, scans, position = 0, True, 0, 2
+    for _ in range(_MAX_PARTS):
+        found = _JPEG_MARKER.search(data, position)
+        if found is None:
+            break  # truncated, which the decoder tells from a mere lack of the end marker
+        marker, start = found[1][0], found.start()
+        if marker == 0xD9:
+            out.append(found[0])
+            break
+        if marker in {0x01, 0xD8}:
+            position = found.end()
+            continue
+        length = int.from_bytes(data[start + 2 : start + 4])
+        end = position = start + 2 + length
+        content = data[start + 4 : end]
+        if length < 2 or end > len(data):
+            raise ImageError(f"it ends within a segment {found[0].hex()}: truncated; send the whole file")
+        if marker == 0xDA:
+            scans += 1
+            following = _JPEG_MARKER.search(data, end)
+            end = position = following.start() if following else len(data)
+        if marker == 0xE1 and content.startswith(b"Exif\0\0"):
+            orientation = orientation or _orientation(content)
+        plain = plain and not (marker == 0xE2 and content.startswith((b"ICC_PROFILE\0", b"MPF\0")))
+        jfif = marker == 0xE0 and content.startswith(b"JFIF\0") and length >= 16
+        adobe = marker == 0xEE and content.startswith(b"Adobe") and length >= 14
+        if marker < 0xE0 or jfif or adobe:
+            out.append(data[start:end])
+    else:
+        raise ImageError(f"it has more than {_MAX_PARTS} segments; save it again")
+    if scans > _MAX_SCANS:
+        raise ImageError(f"it has {scans} scans, more than {_MAX_SCANS}; save it again, as baseline JPEG")
+    return _Parts(b"".join(out), plain and orientation <= 1, max(orientation, 1))
+
+
+def _split_webp(data: bytes) -> _Parts:
+    """Keeps all: the decoder hands metadata over unread, and decodes only the frames it is asked for."""
+    end = 8 + int.from_bytes(data[4:8], "little")
+    if end > len(data):
+        raise ImageError("it is shorter than its header says: truncated; send the whole file")
+    kind = data[12:16]
+    if kind == b"VP8X":
+        size = (1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))
+    elif kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        size = (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+    else:
+        width, height = struct.unpack_from("<2H", data, 26)
+        size = (width & 0x3FFF, height & 0x3FFF)
+    seen: dict[bytes, bytes] = {}
+    position = 12
+    for _ in range(_MAX_PARTS):
+        if position + 8 > end:
+            break
+        name, length = struct.unpack_from("<4sI", data, position)
+        if name == b"EXIF" or name not in seen:
+            seen[name] = data[position + 8 : position + 8 + length] if name == b"EXIF" else b""
+        position += 8 + length + length % 2
+    else:
+        raise ImageError(f"it has more than {_MAX_PARTS} chunks; save it again")
+    orientation = _orientation(seen.get(b"EXIF", b""))
+    plain = orientation == 1 and {b"ICCP", b"ANIM"}.isdisjoint(seen)
+    return _Parts(data[:end], plain, orientation, size)
+
+
+def _split_gif(data: bytes) -> _Parts:
+    """Keeps the palettes, the transparent index and the first frame, on a screen that holds it."""
+    header = bytearray(data[:13])
+    position = 13 + (3 << (header[10] & 7) + 1 if header[10] & 0x80 else 0)
+    palette, control = data[13:position], b""
+    for _ in range(_MAX_PARTS):
+        if data[position] == 0x2C:
+            break
+        if data[position] != 0x21:
+            raise ImageError(f"it has no frame: {_DAMAGED}")
+        if data[position + 1] == 0xF9 and data[position + 2] >= 4:
+            keyed, index = data[position + 3] & 1, data[position + 6]
+            control = bytes([0x21, 0xF9, 4, keyed, 0, 0, index, 0])  # neither delay nor disposal
+        position += 2
+        while data[position]:
+            position += 1 + data[position]
+        position += 1
+    else:
+        raise ImageError(f"it has more than {_MAX_PARTS} blocks before its first frame; save it again")
+    screen_width, screen_height = struct.unpack_from("<2H", header, 6)
+    left, top, width, height = struct.unpack_from("<4H", data, position + 1)
+    size = (max(screen_width, left + width), max(screen_height, top + height))
+    if max(size) > 0xFFFF:
+        raise ImageError(f"its first frame lies outside the screen: {_DAMAGED}")
+    struct.pack_into("<2H", header, 6, *size)
+    return _Parts(b"".join([header, palette, control, data[position:]]), plain=False, size=size)
+
+
+def _split_bmp(data: bytes) -> _Parts:
+    """Keeps all: the decoder reads no more than the header and the samples."""
+    header, bits, compression = struct.unpack_from("<I10xHI", data, 14)
+    return _Parts(data, plain=(header, bits, compression) == (40, 24, 0))
+
+
+class _Kind(NamedTuple):
+    """A format: how its files begin, and who reads them."""
+
+    name: str
+    magic: re.Pattern[bytes]
+    split: Callable[[bytes], _Parts]
+    decoder: Callable[[Any], ImageFile.ImageFile]
+
+
+_KINDS = (
+    _Kind("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), _split_png, PngImagePlugin.PngImageFile),
+    _Kind("JPEG", re.compile(rb"\xff\xd8\xff"), _split_jpeg, JpegImagePlugin.JpegImageFile),
+    _Kind("WEBP", re.compile(rb"RIFF....WEBP", re.S), _split_webp, WebPImagePlugin.WebPImageFile),
+    _Kind("GIF", re.compile(rb"GIF8[79]a"), _split_gif, GifImagePlugin.GifImageFile),
+    _Kind("BMP", re.compile(rb"BM"), _split_bmp, BmpImagePlugin.BmpImageFile),
+)
+_REFUSED = {  # what people send instead, to name it
+    "a TIFF image": re.compile(rb"II\*\0|MM\0\*"),
+    "a HEIC or AVIF image": re.compile(rb"....ftyp(hei|hev|mif|msf|avi)", re.S),
+    "a video": re.compile(rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ", re.S),
+    "a JPEG 2000 or JPEG XL image": re.compile(rb"\0\0\0\x0c(jP|JXL) |\xff\x0a|\xff\x4f\xff\x51", re.S),
+    "a PDF document": re.compile(rb"%PDF"),
+    "an SVG image": re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg", re.S),
+    "an HTML page": re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE),
+    "text": re.compile(rb"[\t\n\r -~]+\Z"),
+}
+
+
+def _recognise(data: bytes) -> _Kind:
+    """Returns the format that a file's content shows; its name or declared type never matters."""
+    if not data:
+        raise ImageError(f"the image is empty, 0 bytes; {_ACCEPTED}")
+    for kind in _KINDS:
+        if kind.magic.match(data):
+            return kind
+    kinds = (name for name, magic in _REFUSED.items() if magic.match(data[:1024]))
+    raise ImageError(f"the content is {next(kinds, 'of an unknown kind')}, not an accepted image; {_ACCEPTED}")
