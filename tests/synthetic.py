@@ -29,7 +29,7 @@ class HalfSpaceVLM:
     def check(self, prompt: Prompt, sizes: Sizes) -> None:
         pass
 
-    def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:  # noqa: ARG002
+    def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
         self.batches.append(len(draws))
         return [Answer("good" if self._sum(draw) > self.threshold else "bad") for draw in draws]
 

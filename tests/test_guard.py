@@ -103,7 +103,7 @@ class TestFailClosed:
 
     def test_a_bug_is_a_block_too(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
         broken = guard()
-        monkeypatch.setattr(broken.classifier, "context", lambda prompt: 1 / 0)  # noqa: ARG005
+        monkeypatch.setattr(broken.classifier, "context", lambda prompt: 1 / 0)
         decision = broken.check(WHITE, "?")
         assert decision.blocked
         assert decision.details == ("unexpected ZeroDivisionError; see the log",)
@@ -160,7 +160,7 @@ class TestScreening:
             name = "unsure"
             classes = ("harmful", "harmless")
 
-            def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:  # noqa: ARG002
+            def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
                 return ["failed" if answer == "?" else "harmless" for answer in answers]
 
         guarded = Guard(HalfSpaceVLM(0.0), Unsure())
@@ -214,10 +214,10 @@ class TestStore:
 
     def test_an_outage_is_computed_through_or_blocks(self, caplog: pytest.LogCaptureFixture) -> None:
         class Down(MemoryStore):
-            def get(self, key: CertificateKey) -> None:  # noqa: ARG002
+            def get(self, key: CertificateKey) -> None:
                 raise StoreError("down")
 
-            def put(self, key: CertificateKey, certificate: object) -> None:  # noqa: ARG002
+            def put(self, key: CertificateKey, certificate: object) -> None:
                 raise StoreError("down")
 
         decision = guard(store=Down()).check(WHITE, "?")

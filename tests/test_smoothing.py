@@ -154,7 +154,7 @@ class TestDraws:
 
             def check(self, prompt: Prompt, sizes: Sizes) -> None: ...
 
-            def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:  # noqa: ARG002
+            def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
                 seeds = [draw.sampling_seed if self.own_seed else draws[0].sampling_seed for draw in draws]
                 return [Answer("bad" if seed % 10 < 6 else "good") for seed in seeds]
 
@@ -176,7 +176,7 @@ class Failing:
 
     def check(self, prompt: Prompt, sizes: Sizes) -> None: ...
 
-    def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:  # noqa: ARG002
+    def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
         limit = self.share * 2**63
         return [Answer.failure("filtered") if d.sampling_seed < limit else Answer("good") for d in draws]
 
@@ -205,7 +205,7 @@ class TestFailedDraws:
             name = "unsure"
             classes = ("harmful", "harmless")
 
-            def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:  # noqa: ARG002
+            def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
                 return ["failed"] * len(answers)
 
         certificate = classifier(HalfSpaceVLM(0.0), Unsure()).certify(picture(128), "?")
@@ -315,7 +315,7 @@ class TestBadInput:
             name = "strange"
             classes = ("harmful", "harmless")
 
-            def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:  # noqa: ARG002
+            def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
                 return ["harmless?"] * len(answers)
 
         with pytest.raises(OracleError, match="harmless\\?"):
@@ -326,9 +326,10 @@ def test_identical_answers_are_judged_once() -> None:
     class Counting:
         name = "counting"
         classes = ("harmful", "harmless")
-        asked: list[str] = []
+        def __init__(self) -> None:
+            self.asked: list[str] = []
 
-        def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:  # noqa: ARG002
+        def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
             self.asked.extend(answers)
             return ["harmless" if answer == "good" else "harmful" for answer in answers]
 

@@ -67,9 +67,13 @@ class TransformersVLM:
             )
         import torch
 
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        dtype = dtype or ("bfloat16" if self._device.type == "cuda" else "float32")
-        self._dtype: torch.dtype = getattr(torch, dtype)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
+        try:
+            self._device = torch.device(device)
+            self._dtype: torch.dtype = getattr(torch, dtype)
+        except (RuntimeError, AttributeError) as error:
+            raise ModelError(f"no such device or dtype: {device!r}, {dtype!r}; try 'cpu' and 'float32'") from error
         self._model, self._processor = _load(source, revision, self._device, self._dtype)
         self._tokenizer = self._processor.tokenizer
         self._tokenizer.padding_side = "left"

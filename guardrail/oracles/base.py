@@ -69,13 +69,21 @@ def judge(oracle: Oracle, answers: Sequence[Answer], prompt: Prompt) -> list[str
     return [FAILED if answer.failed is not None else known[answer.text] for answer in answers]
 
 
-_QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "′": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": "-"})
+_PUNCTUATION = str.maketrans(
+    {
+        **dict.fromkeys("’‘ʼ′`", "'"),
+        **dict.fromkeys("“”", '"'),
+        **dict.fromkeys("–—", "-"),
+        **dict.fromkeys("*~", ""),  # emphasis, which may stand within a word
+        **dict.fromkeys("_#>", " "),  # emphasis, headings and quotations, which stand around words
+    }
+)
 
 
 def normalise(text: str) -> str:
     """Fold text for matching: compatibility forms, case, quotes, invisible characters, markdown emphasis, spaces."""
-    folded = unicodedata.normalize("NFKC", text).translate(_QUOTES)
-    visible = "".join(c for c in folded if unicodedata.category(c) != "Cf" and c not in "*_~#>")
+    folded = unicodedata.normalize("NFKC", text).translate(_PUNCTUATION)
+    visible = "".join(c for c in folded if unicodedata.category(c) != "Cf")
     return " ".join(visible.casefold().split())
 
 

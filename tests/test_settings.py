@@ -1,0 +1,86 @@
+"""Settings come from a file and from variables, and say clearly what is wrong with them."""
+
+from pathlib import Path
+
+import pytest
+
+from guardrail import Guard
+from guardrail.errors import ConfigurationError
+from guardrail.settings import Settings
+from guardrail.stores import MemoryStore, RedisStore
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CONFIG", "MODEL", "REDIS_URL", "KEY"):
+        monkeypatch.delenv(f"GUARDRAIL_{name}", raising=False)
+
+
+def test_a_file_and_variables_of_which_variables_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "guardrail.toml"
+    file.write_text('model = "bundled"\n[smoothing]\nsigma = 0.25\nsamples = 50\n[policy]\nmode = "monitor"\n')
+    monkeypatch.setenv("GUARDRAIL_SMOOTHING__SIGMA", "0.125")
+    settings = Settings.load(file)
+    assert (settings.model, settings.smoothing.sigma, settings.smoothing.samples) == ("bundled", 0.125, 50)
+    assert settings.policy.mode == "monitor"
+    monkeypatch.setenv("GUARDRAIL_CONFIG", str(file))
+    assert Settings.load() == settings
+
+
+def test_a_forgotten_model_must_not_guard() -> None:
+    with pytest.raises(ConfigurationError, match="GUARDRAIL_MODEL"):
+        Guard.from_settings()
+
+
+def test_a_model_needs_an_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARDRAIL_MODEL", "some/model")
+    with pytest.raises(ConfigurationError, match="GUARDRAIL_ORACLE"):
+        Settings.load().make_oracle()
+
+
+def test_stores() -> None:
+    assert isinstance(Settings.load().make_store(), MemoryStore)
+    assert isinstance(Settings(redis_url="redis://localhost").make_store(), RedisStore)
+
+
+def test_secrets_stay_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARDRAIL_KEY", "a very secret key indeed")
+    monkeypatch.setenv("GUARDRAIL_REDIS_URL", "redis://:hunter2@localhost")
+    settings = Settings.load()
+    smoothing = settings.make_smoothing()
+    assert smoothing.key is not None
+    assert smoothing.key.get_secret_value() == b"a very secret key indeed"
+    shown = repr(settings) + str(settings) + repr(smoothing) + settings.model_dump_json()
+    assert "very secret" not in shown
+    assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("modle = 'x'", "modle"),
+        ("[smoothing]\nsigma = -1", "smoothing.sigma"),
+        ("[policy]\nmode = 'off'", "policy.mode"),
+        ("not toml", "cannot read settings"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, content: str, complaint: str) -> None:
+    file = tmp_path / "guardrail.toml"
+    file.write_text(content)
+    with pytest.raises(ConfigurationError, match=complaint):
+        Settings.load(file)
+
+
+def test_a_missing_file_and_a_short_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.toml"):
+        Settings.load("nowhere.toml")
+    monkeypatch.setenv("GUARDRAIL_KEY", "short")
+    with pytest.raises(ConfigurationError, match="16 bytes") as caught:
+        Settings.load().make_smoothing()
+    assert "short" not in str(caught.value).replace("settings", "")
+
+
+def test_overrides_are_validated() -> None:
+    with pytest.raises(ConfigurationError, match="sigma"):
+        Settings.load().make_smoothing(sigma=-1.0)
+    assert Settings.load().make_smoothing(samples=7, sigma=None).samples == 7
