@@ -1,0 +1,290 @@
+"""Image files as containers: what kind a file is, and which of its parts make pixels.
+
+Files are split here into what makes pixels and the rest, by walking their chunks or segments. Pillow gets the
+pixel parts only, straight into the class of the format that the content shows. So text bombs, huge profiles,
+broken EXIF, second frames and preview pictures are parsed by nobody, and sizes are checked before a pixel is
+decoded. Nor does any code run that makes Pillow *warn*: where warnings are errors nothing breaks, process-wide
+settings (`Image.MAX_IMAGE_PIXELS`, `ImageFile.LOAD_TRUNCATED_IMAGES`) stay as they are, and
+`warnings.catch_warnings`, which is not thread-safe, is not needed.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)
+
+from guardrail.errors import ImageError
+
+_ACCEPTED = "accepted formats are PNG, JPEG, WebP, GIF and BMP"
+DAMAGED = "it is truncated or damaged; save it again, as PNG or JPEG"
+TRANSPOSE = {  # EXIF orientation → what makes the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_MAX_PARTS = 65_536  # chunks or segments in a file; real ones have at most a few thousand
+_MAX_SCANS = 100  # in a progressive JPEG, each costs a pass over all pixels; encoders write about ten
+
+
+def orientation_of(exif: bytes) -> int:
+    """Returns the EXIF orientation, 1 … 8; 1, upright, if there is none or the block is broken."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, start)
+        for entry in range(count):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, start + 2 + 12 * entry)
+            if (tag, kind) == (0x0112, 3):
+                return value if value in TRANSPOSE else 1
+    except struct.error:
+        pass
+    return 1
+
+
+class FileParts(NamedTuple):
+    """What of a file makes its pixels.
+
+    Attributes:
+        data: A file of the same format with nothing else in it.
+        plain: Whether nothing dropped would have changed the picture, and the samples have 8 bits.
+        orientation: EXIF orientation, 1 … 8.
+        size: Width and height, where they must be known before the decoder may open the file.
+    """
+
+    data: bytes
+    plain: bool
+    orientation: int = 1
+    size: tuple[int, int] | None = None
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yields the name and content of each chunk before IEND, its checksum verified."""
+    position = 8
+    for _ in range(_MAX_PARTS):
+        if position + 12 > len(data):
+            raise ImageError("it ends before its IEND chunk: truncated; send the whole file")
+        length, name = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            raise ImageError(f"it ends within a chunk {name!r}: truncated; send the whole file")
+        content = data[position + 8 : end - 4]
+        if _crc(name, content) != data[end - 4 : end]:
+            raise ImageError(f"the checksum of its chunk {name!r} is wrong: {DAMAGED}")
+        if name == b"IEND":
+            return
+        yield name, content
+        position = end
+    raise ImageError(f"it has more than {_MAX_PARTS} chunks; save it again")
+
+
+def _crc(name: bytes, content: bytes) -> bytes:
+    return zlib.crc32(content, zlib.crc32(name)).to_bytes(4)
+
+
+def _split_png(data: bytes) -> FileParts:
+    """Keeps IHDR, PLTE, tRNS and IDAT."""
+    first: dict[bytes, bytes] = {}
+    samples: list[bytes] = []
+    for name, content in _png_chunks(data):
+        if name == b"IDAT":
+            samples.append(content)
+        elif name in {b"IHDR", b"PLTE", b"tRNS", b"eXIf"}:
+            first.setdefault(name, content)
+        elif name[0] & 0x20:  # a small letter: may be ignored, says the standard
+            first[name] = b""
+        else:
+            raise ImageError(f"it needs an unknown chunk {name!r}; save it again, as PNG or JPEG")
+    header = first.get(b"IHDR", b"")
+    if len(header) != 13 or not samples:
+        raise ImageError(f"it has no header or no pixels: {DAMAGED}")
+    depth, colour = header[8:10]
+    kept = [(b"IHDR", header)]
+    if colour == 3:
+        if b"PLTE" not in first:
+            raise ImageError(f"it has no palette: {DAMAGED}")
+        kept.append((b"PLTE", first[b"PLTE"]))
+    if b"tRNS" in first and colour in {0, 2, 3}:
+        kept.append((b"tRNS", _scale_trns(first[b"tRNS"], depth, colour)))
+    kept += [(b"IDAT", b"".join(samples)), (b"IEND", b"")]
+    out = [data[:8]]
+    for name, content in kept:
+        out += [len(content).to_bytes(4), name, content, _crc(name, content)]
+    orientation = orientation_of(first.get(b"eXIf", b""))
+    changing = {b"iCCP", b"gAMA", b"cHRM", b"cICP", b"mDCV", b"cLLI", b"acTL", b"tRNS"}
+    plain = (depth, colour) == (8, 2) and orientation == 1 and changing.isdisjoint(first)
+    return FileParts(b"".join(out), plain, orientation)
+
+
+def _scale_trns(content: bytes, depth: int, colour: int) -> bytes:
+    """Returns a tRNS chunk in the range of the samples that Pillow compares it with."""
+    if colour == 3 or (colour == 0 and depth in {1, 16}):
+        return content
+    count = 1 if colour == 0 else 3
+    samples = struct.unpack_from(f">{count}H", content)
+    highest = 2**depth - 1
+    scaled = [s >> 8 if depth == 16 else (s & highest) * 255 // highest for s in samples]
+    return struct.pack(f">{count}H", *scaled)
+
+
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.S)  # within scans too: there FF is escaped
+
+
+def _split_jpeg(data: bytes) -> FileParts:
+    """Keeps tables, frame header and scans, and the two segments that say how colours are coded."""
+    out = [data[:2]]
+    orientation, plain, scans, position = 0, True, 0, 2
+    for _ in range(_MAX_PARTS):
+        found = _JPEG_MARKER.search(data, position)
+        if found is None:
+            break  # truncated, which the decoder tells from a mere lack of the end marker
+        marker, start = found[1][0], found.start()
+        if marker == 0xD9:
+            out.append(found[0])
+            break
+        if marker in {0x01, 0xD8}:
+            position = found.end()
+            continue
+        length = int.from_bytes(data[start + 2 : start + 4])
+        end = position = start + 2 + length
+        content = data[start + 4 : end]
+        if length < 2 or end > len(data):
+            raise ImageError(f"it ends within a segment {found[0].hex()}: truncated; send the whole file")
+        if marker == 0xDA:
+            scans += 1
+            following = _JPEG_MARKER.search(data, end)
+            end = position = following.start() if following else len(data)
+        if marker == 0xE1 and content.startswith(b"Exif\0\0"):
+            orientation = orientation or orientation_of(content)
+        plain = plain and not (marker == 0xE2 and content.startswith((b"ICC_PROFILE\0", b"MPF\0")))
+        jfif = marker == 0xE0 and content.startswith(b"JFIF\0") and length >= 16
+        adobe = marker == 0xEE and content.startswith(b"Adobe") and length >= 14
+        if marker < 0xE0 or jfif or adobe:
+            out.append(data[start:end])
+    else:
+        raise ImageError(f"it has more than {_MAX_PARTS} segments; save it again")
+    if scans > _MAX_SCANS:
+        raise ImageError(f"it has {scans} scans, more than {_MAX_SCANS}; save it again, as baseline JPEG")
+    return FileParts(b"".join(out), plain and orientation <= 1, max(orientation, 1))
+
+
+def _split_webp(data: bytes) -> FileParts:
+    """Keeps all: the decoder hands metadata over unread, and decodes only the frames it is asked for."""
+    end = 8 + int.from_bytes(data[4:8], "little")
+    if end > len(data):
+        raise ImageError("it is shorter than its header says: truncated; send the whole file")
+    kind = data[12:16]
+    if kind == b"VP8X":
+        size = (1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))
+    elif kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        size = (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+    else:
+        width, height = struct.unpack_from("<2H", data, 26)
+        size = (width & 0x3FFF, height & 0x3FFF)
+    seen: dict[bytes, bytes] = {}
+    position = 12
+    for _ in range(_MAX_PARTS):
+        if position + 8 > end:
+            break
+        name, length = struct.unpack_from("<4sI", data, position)
+        if name == b"EXIF" or name not in seen:
+            seen[name] = data[position + 8 : position + 8 + length] if name == b"EXIF" else b""
+        position += 8 + length + length % 2
+    else:
+        raise ImageError(f"it has more than {_MAX_PARTS} chunks; save it again")
+    orientation = orientation_of(seen.get(b"EXIF", b""))
+    plain = orientation == 1 and {b"ICCP", b"ANIM"}.isdisjoint(seen)
+    return FileParts(data[:end], plain, orientation, size)
+
+
+def _split_gif(data: bytes) -> FileParts:
+    """Keeps the palettes, the transparent index and the first frame, on a screen that holds it."""
+    header = bytearray(data[:13])
+    position = 13 + (3 << (header[10] & 7) + 1 if header[10] & 0x80 else 0)
+    palette, control = data[13:position], b""
+    for _ in range(_MAX_PARTS):
+        if data[position] == 0x2C:
+            break
+        if data[position] != 0x21:
+            raise ImageError(f"it has no frame: {DAMAGED}")
+        if data[position + 1] == 0xF9 and data[position + 2] >= 4:
+            keyed, index = data[position + 3] & 1, data[position + 6]
+            control = bytes([0x21, 0xF9, 4, keyed, 0, 0, index, 0])  # neither delay nor disposal
+        position += 2
+        while data[position]:
+            position += 1 + data[position]
+        position += 1
+    else:
+        raise ImageError(f"it has more than {_MAX_PARTS} blocks before its first frame; save it again")
+    screen_width, screen_height = struct.unpack_from("<2H", header, 6)
+    left, top, width, height = struct.unpack_from("<4H", data, position + 1)
+    size = (max(screen_width, left + width), max(screen_height, top + height))
+    if max(size) > 0xFFFF:
+        raise ImageError(f"its first frame lies outside the screen: {DAMAGED}")
+    struct.pack_into("<2H", header, 6, *size)
+    return FileParts(b"".join([header, palette, control, data[position:]]), plain=False, size=size)
+
+
+def _split_bmp(data: bytes) -> FileParts:
+    """Keeps all: the decoder reads no more than the header and the samples."""
+    header, bits, compression = struct.unpack_from("<I10xHI", data, 14)
+    return FileParts(data, plain=(header, bits, compression) == (40, 24, 0))
+
+
+class FileKind(NamedTuple):
+    """A format: how its files begin, and who reads them."""
+
+    name: str
+    magic: re.Pattern[bytes]
+    split: Callable[[bytes], FileParts]
+    decoder: Callable[[Any], ImageFile.ImageFile]
+
+
+_KINDS = (
+    FileKind("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), _split_png, PngImagePlugin.PngImageFile),
+    FileKind("JPEG", re.compile(rb"\xff\xd8\xff"), _split_jpeg, JpegImagePlugin.JpegImageFile),
+    FileKind("WEBP", re.compile(rb"RIFF....WEBP", re.S), _split_webp, WebPImagePlugin.WebPImageFile),
+    FileKind("GIF", re.compile(rb"GIF8[79]a"), _split_gif, GifImagePlugin.GifImageFile),
+    FileKind("BMP", re.compile(rb"BM"), _split_bmp, BmpImagePlugin.BmpImageFile),
+)
+_REFUSED = {  # what people send instead, to name it
+    "a TIFF image": re.compile(rb"II\*\0|MM\0\*"),
+    "a HEIC or AVIF image": re.compile(rb"....ftyp(hei|hev|mif|msf|avi)", re.S),
+    "a video": re.compile(rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ", re.S),
+    "a JPEG 2000 or JPEG XL image": re.compile(rb"\0\0\0\x0c(jP|JXL) |\xff\x0a|\xff\x4f\xff\x51", re.S),
+    "a PDF document": re.compile(rb"%PDF"),
+    "an SVG image": re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg", re.S),
+    "an HTML page": re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE),
+    "text": re.compile(rb"[\t\n\r -~]+\Z"),
+}
+
+
+def recognise(data: bytes) -> FileKind:
+    """Returns the format that a file's content shows; its name or declared type never matters."""
+    if not data:
+        raise ImageError(f"the image is empty, 0 bytes; {_ACCEPTED}")
+    for kind in _KINDS:
+        if kind.magic.match(data):
+            return kind
+    kinds = (name for name, magic in _REFUSED.items() if magic.match(data[:1024]))
+    raise ImageError(f"the content is {next(kinds, 'of an unknown kind')}, not an accepted image; {_ACCEPTED}")
