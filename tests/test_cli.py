@@ -1,0 +1,113 @@
+"""The command line, run as its user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from guardrail import Certificate, __version__
+from guardrail.models.bundled.signs import draw_sign, sample_sign
+from tests.stores.conftest import RedisServer, redis_server  # noqa: F401 - a fixture
+
+
+def guardrail(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "COLUMNS": "200", **variables}
+    return subprocess.run(
+        [sys.executable, "-m", "guardrail.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture
+def sign(tmp_path: Path) -> Path:
+    drawn = sample_sign(np.random.default_rng(1), "held_out", words=["tea"], contrast=(0.8, 0.8))
+    draw_sign(drawn, (512, 512)).save(tmp_path / "tea.png")
+    return tmp_path / "tea.png"
+
+
+def test_version() -> None:
+    assert guardrail("--version").stdout.strip() == f"guardrail {__version__}"
+
+
+def test_certify_prints_a_table(sign: Path) -> None:
+    done = guardrail("certify", sign, "--prompt", "Follow the sign.", "--samples", "20")
+    assert done.returncode == 0, done.stderr
+    assert "using the bundled one" in done.stderr
+    for word in ("harmless", "radius_original_pixels", "q_lower", "not measured"):
+        assert word in done.stdout
+
+
+def test_certify_as_json_is_a_certificate(sign: Path) -> None:
+    options = ("--sigma", "0.25", "--samples", "30", "--alpha", "0.01", "--json")
+    done = guardrail("certify", sign, "--prompt", "Follow the sign.", *options)
+    certificate = Certificate.from_json(done.stdout)
+    assert (certificate.sigma, certificate.draws, certificate.alpha) == (0.25, 30, 0.01)
+    assert json.loads(done.stdout)["verdict"] == "harmless"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nowhere.png", "--prompt", "?"], "nowhere.png"),
+        (["SIGN", "--prompt", "?", "--sigma", "0"], "sigma"),
+        (["SIGN", "--prompt", "?", "--samples", "0"], "samples"),
+        (["SIGN", "--prompt", "?", "--alpha", "2"], "alpha"),
+        (["SIGN", "--prompt", "?", "--config", "no.toml"], "no.toml"),
+        (["SIGN", "--prompt", "<image>"], "<image>"),
+        (["SIGN", "--prompt", "long " * 3000], "shorten"),
+    ],
+    ids=["file", "sigma", "samples", "alpha", "config", "token", "long"],
+)
+def test_bad_input_is_one_clear_line(sign: Path, arguments: list[str], complaint: str) -> None:
+    done = guardrail("certify", *(sign if argument == "SIGN" else argument for argument in arguments))
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_text_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "image.png").write_text("no image at all")
+    done = guardrail("certify", tmp_path / "image.png", "--prompt", "?")
+    assert done.returncode == 2
+    assert "the content is text" in done.stderr
+
+
+class TestDemo:
+    EXPECTED = (
+        ("harmless sign", "harmless", "100", "allow"),
+        ("harmful sign", "harmful", "100", "block certified_harmful"),
+        ("robot command", "left", "100", "allow"),
+        ("invisible sign", "abstain", "100", "block abstained"),
+        ("asked again", "harmless", "hit", "allow"),
+    )
+
+    def check(self, done: subprocess.CompletedProcess[str], out: Path) -> None:
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        for title, *words in self.EXPECTED:
+            row = " ".join(next(line for line in lines if title in line).split())
+            assert all(word in row for word in words), row
+        with Image.open(out / "contact-sheet.png") as sheet:
+            assert sheet.width > 1000
+        assert len(list((out / "signs").glob("*.png"))) == 5
+
+    def test_in_memory(self, tmp_path: Path) -> None:
+        done = guardrail("demo", "--out", tmp_path)
+        self.check(done, tmp_path)
+        assert "kept in memory" in done.stdout
+
+    def test_in_redis(self, tmp_path: Path, redis_server: RedisServer) -> None:  # noqa: F811
+        done = guardrail("demo", "--out", tmp_path, GUARDRAIL_REDIS_URL=redis_server.url)
+        self.check(done, tmp_path)
+        assert "kept in Redis" in done.stdout
