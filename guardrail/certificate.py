@@ -75,7 +75,8 @@ class Certificate(BaseModel):
     model: str
     oracle: str
     answer: str | None = None
-    """The lowest-index drawn answer of the certified class that is short enough: what `release="certified"` gives."""
+    """The lowest-index drawn answer of the certified class that is short enough: what `release="certified"` gives.
+    None for an abstention, and for a harmful verdict, of which no answer is kept."""
     warnings: tuple[str, ...] = ()
 
     @property

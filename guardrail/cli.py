@@ -106,7 +106,7 @@ def _clear_errors() -> Iterator[None]:
     """Print a `GuardrailError` as one line and leave with status 2; everything else is a bug and shows itself."""
     from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     except GuardrailError as error:

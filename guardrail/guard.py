@@ -116,6 +116,7 @@ class Guard:
         images: Images,
         prompt: str | Prompt,
         *,
+        unchecked: Sequence[str] = (),
         client: str | None = None,
         session: str | None = None,
         tags: Sequence[str] = (),
@@ -126,6 +127,8 @@ class Guard:
         Args:
             images: one or several images, in the order of their places in the prompt. None at all: allowed, unseen.
             prompt: the text, or a conversation with a place for each image.
+            unchecked: what a model could see of the request and nobody could turn into images, in words; each falls
+                under `Policy.on_error`. Where that lets the request pass, the images are still checked.
             client: who asks, for the log.
             session: which conversation it belongs to, for the log.
             tags: free labels, for the log.
@@ -138,7 +141,10 @@ class Guard:
         timings: dict[str, float] = {}
         try:
             with _timed(timings, "total"):
-                decision = self._decide(decision, images, prompt, deadline, timings)
+                if unchecked:
+                    decision = decision.with_reasons({Reason.UNCHECKED_MEDIA: Action(self.policy.on_error)}, unchecked)
+                if not decision.blocked:
+                    decision = self._decide(decision, images, prompt, deadline, timings)
         except Exception as error:  # noqa: BLE001 - an error must become a block, never a way round one
             decision = self._fail(decision, error)
         return self._record(decision.model_copy(update={"timings": timings}))
@@ -148,6 +154,7 @@ class Guard:
         images: Images,
         prompt: str | Prompt,
         *,
+        unchecked: Sequence[str] = (),
         client: str | None = None,
         session: str | None = None,
         tags: Sequence[str] = (),
@@ -155,7 +162,14 @@ class Guard:
     ) -> Decision:
         """Do as `check`, in a thread, so that the event loop stays free."""
         return await asyncio.to_thread(
-            self.check, images, prompt, client=client, session=session, tags=tags, deadline=deadline
+            self.check,
+            images,
+            prompt,
+            unchecked=unchecked,
+            client=client,
+            session=session,
+            tags=tags,
+            deadline=deadline,
         )
 
     def check_many(
@@ -164,18 +178,16 @@ class Guard:
         """Decide about several requests, in order."""
         return [self.check(images, prompt, client=client) for images, prompt in requests]
 
-    def refuse(
-        self,
-        reason: Reason,
-        detail: str,
-        *,
-        client: str | None = None,
-        session: str | None = None,
-        tags: Sequence[str] = (),
-    ) -> Decision:
-        """Decide by `Policy.on_error` about something that a model could see and the guard cannot check."""
-        decision = Decision(enforced=self.policy.enforced, client=client, session=session, tags=tuple(tags))
-        return self._record(decision.with_reasons({reason: Action(self.policy.on_error)}, [detail]))
+    def drawn_answer(self, decision: Decision) -> str | None:
+        """Return the judged answer to release instead of asking the chain; None if the chain is to be asked.
+
+        That is `release="certified"`: the lowest-index drawn answer of the certified class.
+        """
+        if decision.blocked or decision.certificate is None or not self.policy.enforced:
+            return None
+        if self.policy.release == "screened":
+            return None
+        return decision.certificate.answer
 
     def screen(self, decision: Decision, answer: str) -> Decision:
         """Judge the chain's final answer before anyone sees it.

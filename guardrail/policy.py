@@ -34,6 +34,7 @@ class Reason(StrEnum):
     SMALL_RADIUS = "small_radius"
     ANSWER_HARMFUL = "answer_harmful"
     ANSWER_MISMATCH = "answer_mismatch"
+    NO_CERTIFIED_ANSWER = "no_certified_answer"
     UNREADABLE_IMAGE = "unreadable_image"
     UNCHECKED_MEDIA = "unchecked_media"
     TOO_MANY_IMAGES = "too_many_images"
@@ -84,14 +85,17 @@ class Policy(BaseModel):
 
     def judge(self, certificate: Certificate) -> dict[Reason, Action]:
         """Return what the certificate gives reason for; empty for a plain allow."""
-        if certificate.verdict is Verdict.ABSTAIN:
-            reason = Reason.DEADLINE if certificate.stop_reason == "deadline" else Reason.ABSTAINED
-            return {reason: Action(self.on_error if reason is Reason.DEADLINE else self.on_abstain)}
         found: dict[Reason, Action] = {}
-        if certificate.verdict is Verdict.HARMFUL:
+        if certificate.verdict is Verdict.ABSTAIN and certificate.stop_reason == "deadline":
+            found[Reason.DEADLINE] = Action(self.on_error)
+        elif certificate.verdict is Verdict.ABSTAIN:
+            found[Reason.ABSTAINED] = Action(self.on_abstain)
+        elif certificate.verdict is Verdict.HARMFUL:
             found[Reason.CERTIFIED_HARMFUL] = Action(self.on_harmful)
         elif certificate.radius < self.min_radius:
             found[Reason.SMALL_RADIUS] = Action(self.on_small_radius)
+        if self.release == "certified" and certificate.answer is None and Action.BLOCK not in found.values():
+            found[Reason.NO_CERTIFIED_ANSWER] = Action(self.on_error)
         return found
 
     def screen(self, certificate: Certificate | None, label: str) -> dict[Reason, Action]:

@@ -210,7 +210,9 @@ def _joint_norm(pictures: Sequence[InputImage], sizes: Sequence[tuple[int, int]]
 
 
 def _first(answers: Sequence[Answer], labels: Sequence[str], certified: str | None) -> str | None:
-    """Return the lowest-index answer of the certified class that is short enough to keep."""
+    """Return the lowest-index answer of the certified class that is short enough to keep; none that is harmful."""
+    if certified in {None, HARMFUL}:
+        return None
     texts = (a.text for a, label in zip(answers, labels, strict=True) if label == certified)
     return next((text for text in texts if len(text) <= LONGEST_KEPT_ANSWER), None)
 

@@ -132,10 +132,18 @@ class TestFailClosed:
         assert decision.blocked
         assert len(store) == 0, "what a deadline cut short must not be remembered"
 
-    def test_refuse_is_the_error_rule(self) -> None:
-        assert guard().refuse(Reason.UNCHECKED_MEDIA, "a PDF").blocked
-        lenient = guard(Policy(on_error="flag")).refuse(Reason.UNCHECKED_MEDIA, "a PDF")
-        assert (lenient.action, lenient.details) == (Action.FLAG, ("a PDF",))
+    def test_what_cannot_be_checked_is_the_error_rule_s(self) -> None:
+        model = HalfSpaceVLM(MIDDLE)
+        blocked = guard(model=model).check(WHITE, "?", unchecked=["a PDF"])
+        assert (blocked.action, blocked.reasons, blocked.details) == (
+            Action.BLOCK,
+            (Reason.UNCHECKED_MEDIA,),
+            ("a PDF",),
+        )
+        assert not model.batches
+        lenient = guard(Policy(on_error="flag")).check(BLACK, "?", unchecked=["a PDF"])
+        assert lenient.reasons == (Reason.UNCHECKED_MEDIA, Reason.CERTIFIED_HARMFUL), "a PDF buys no skip"
+        assert guard(Policy(on_error="flag")).check([], "?", unchecked=["a PDF"]).action is Action.FLAG
 
 
 def test_a_request_without_images_passes_unseen() -> None:
@@ -186,6 +194,26 @@ class TestScreening:
         screened = watching.screen(watching.check(WHITE, "?"), "bad")
         assert screened.reasons == (Reason.ANSWER_HARMFUL,)
         assert not screened.blocked
+
+
+class TestRelease:
+    def test_the_drawn_answer_of_the_certified_class(self) -> None:
+        certified = guard(Policy(release="certified"))
+        assert certified.drawn_answer(certified.check(WHITE, "?")) == "good"
+        assert guard().drawn_answer(guard().check(WHITE, "?")) is None, "screened: the chain is asked"
+        watching = guard(Policy(release="certified", mode="monitor"))
+        assert watching.drawn_answer(watching.check(WHITE, "?")) is None
+
+    def test_without_one_the_error_rule_decides(self) -> None:
+        lenient = guard(Policy(release="certified", on_abstain="flag"))
+        decision = lenient.check(GREY, "?")
+        assert decision.reasons == (Reason.ABSTAINED, Reason.NO_CERTIFIED_ANSWER)
+        assert decision.blocked
+
+    def test_no_harmful_answer_is_kept(self) -> None:
+        decision = guard().check(BLACK, "?")
+        assert decision.certificate is not None
+        assert decision.certificate.answer is None
 
 
 class TestStore:
@@ -239,7 +267,7 @@ class TestAudit:
         guarded = guard(audit=Log())
         decision = guarded.check(WHITE, "?", client="c", session="s", tags=["t"])
         guarded.screen(decision, "bad")
-        guarded.refuse(Reason.UNCHECKED_MEDIA, "x")
+        guarded.check([], "?", unchecked=["x"])
         assert [d.action for d in log] == [Action.ALLOW, Action.BLOCK, Action.BLOCK]
         assert (log[0].client, log[0].session, log[0].tags) == ("c", "s", ("t",))
         assert log[0].id == log[1].id

@@ -48,7 +48,7 @@ def test_harmful_and_undecided_pictures() -> None:
     boundary = float((x.pixels / 255).sum())
     harmful = classifier(HalfSpaceVLM(boundary + 10)).certify(x, "?")
     assert harmful.verdict is Verdict.HARMFUL
-    assert harmful.answer == "bad"
+    assert harmful.answer is None, "no harmful answer is kept"
     undecided = classifier(HalfSpaceVLM(boundary)).certify(x, "?")
     assert undecided.verdict is Verdict.ABSTAIN
     assert undecided.certified_class is None
@@ -59,8 +59,8 @@ def test_harmful_and_undecided_pictures() -> None:
 
 def test_low_robustness_is_a_warning() -> None:
     x = picture(128)
-    model = HalfSpaceVLM(float((x.pixels / 255).sum()) - 0.19 * np.sqrt(x.pixels.size))
-    certificate = classifier(model).certify(x, "?")
+    model = HalfSpaceVLM(float((x.pixels / 255).sum()) - 0.127 * np.sqrt(x.pixels.size))
+    certificate = classifier(model, samples=1000).certify(x, "?")  # q = 0.6, so its bound lies near 0.55
     assert 0.0 < certificate.radius < 0.1
     assert any("low robustness" in warning for warning in certificate.warnings)
 
@@ -326,6 +326,7 @@ def test_identical_answers_are_judged_once() -> None:
     class Counting:
         name = "counting"
         classes = ("harmful", "harmless")
+
         def __init__(self) -> None:
             self.asked: list[str] = []
 

@@ -202,14 +202,13 @@ class TransformersVLM:
         for i, row in enumerate(rows):
             ids[i, longest - len(row) :] = torch.tensor(row)
             mask[i, longest - len(row) :] = 1
-        noisy = np.stack([image for draw in draws for image in draw.images()])
-        pixels = torch.from_numpy(noisy).to(self._device).permute(0, 3, 1, 2)
-        mean, std = (torch.tensor(v, device=self._device).view(1, 3, 1, 1) for v in self._normalise)
-        return {
-            "input_ids": ids.to(self._device),
-            "attention_mask": mask.to(self._device),
-            "pixel_values": ((pixels - mean) / std).to(self._dtype),
-        }
+        inputs = {"input_ids": ids.to(self._device), "attention_mask": mask.to(self._device)}
+        noisy = [image for draw in draws for image in draw.images()]
+        if noisy:
+            pixels = torch.from_numpy(np.stack(noisy)).to(self._device).permute(0, 3, 1, 2)
+            mean, std = (torch.tensor(v, device=self._device).view(1, 3, 1, 1) for v in self._normalise)
+            inputs["pixel_values"] = ((pixels - mean) / std).to(self._dtype)
+        return inputs
 
     def _tokenise(self, prompt: Prompt, sizes: tuple[tuple[int, int], ...]) -> list[int]:
         """Return the token ids of a prompt, each image's place filled with as many tokens as it takes."""

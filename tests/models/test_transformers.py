@@ -90,9 +90,7 @@ def test_answers_do_not_depend_on_the_batch(folder: Path, temperature: float) ->
     prompts = [Prompt.of(text, 1) for text in ("?", "a much longer question than the others", "Follow the sign.")] * 5
 
     def answers(batch_size: int) -> list[str]:
-        model = TransformersVLM(
-            folder, max_new_tokens=6, device="cpu", temperature=temperature, batch_size=batch_size
-        )
+        model = TransformersVLM(folder, max_new_tokens=6, device="cpu", temperature=temperature, batch_size=batch_size)
         return texts(model, draws(model, prompts))
 
     together = answers(15)

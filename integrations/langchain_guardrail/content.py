@@ -1,0 +1,239 @@
+"""Translates what a chain is invoked with into images and a prompt, and back with the pictures that were checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    RemoveMessage,
+    SystemMessage,
+    ToolMessage,
+    convert_to_messages,
+)
+from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
+
+from guardrail.images import InputImage
+from guardrail.prompts import ImagePlace, Part, Prompt, Role, Turn
+from langchain_guardrail.blocks import kind_of, read_image, read_text
+from langchain_guardrail.payloads import find_payload, string_payload, text_payload
+from langchain_guardrail.render import calls_text
+
+Pictures = Iterator[InputImage]
+Rewrite = Callable[[Pictures], Any]
+"""Gives the input again, in the same shape, with its images replaced in order of reading."""
+
+_ROLES: dict[str, Role] = {
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "ai": "assistant",
+    "system": "system",
+    "developer": "system",
+    "tool": "tool",
+    "function": "tool",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a chain is invoked with, as the guard sees it.
+
+    Attributes:
+        images: every image of the conversation as a data URL, in order of reading.
+        prompt: the conversation up to the last human turn, with a place for each image.
+        unchecked: what a model could see and has no place in the prompt, in words.
+        rewrite: gives the input with its images replaced.
+    """
+
+    images: tuple[str, ...]
+    prompt: Prompt
+    unchecked: tuple[str, ...]
+    rewrite: Rewrite = field(repr=False)
+
+
+def read_request(value: Any, options: Mapping[str, Any] | None = None) -> Request | None:  # noqa: ANN401
+    """Read an input of any shape that LangChain's users have; None if it carries no media at all.
+
+    Args:
+        value: a string, a message, a list of messages (objects, tuples, dicts), a prompt value, or a dict with a
+            `messages` key. Anything else is searched for media, which then is unchecked.
+        options: keyword arguments of the call, searched in the same way (`llm.bind(images=[...])`).
+    """
+    reader = Reader()
+    rewrite = reader.input(value)
+    for name, option in (options or {}).items():
+        reader.loose({name: option}, "an option", references=True)
+    if not (reader.images or reader.unchecked):
+        return None
+    return Request(tuple(reader.images), Prompt(tuple(reader.turns)), tuple(reader.unchecked), rewrite)
+
+
+class Reader:
+    """Collects images, turns and what cannot be checked while it walks an input once."""
+
+    def __init__(self) -> None:
+        self.images: list[str] = []
+        self.turns: list[Turn] = []
+        self.unchecked: list[str] = []
+
+    def input(self, value: Any) -> Rewrite:  # noqa: ANN401
+        """Read a whole input; return its rewrite."""
+        match value:
+            case str():
+                self._found(string_payload(value), "the input")
+                self.turns.append(Turn("user", (value,)))
+            case StringPromptValue():
+                self._found(text_payload(value.text), "the input")
+                self.turns.append(Turn("user", (value.text,)))
+            case PromptValue():
+                messages = self.messages(value.to_messages())
+                return lambda pictures: ChatPromptValue(messages=messages(pictures))
+            case BaseMessage():
+                messages = self.messages([value])
+                return lambda pictures: messages(pictures)[0]
+            case {"messages": conversation, **others}:
+                inner = self.input(conversation)
+                self.loose(others, "the input")
+                return lambda pictures: {**value, "messages": inner(pictures)}
+            case {"content": _, "role": _} | {"content": _, "type": _} if found := _converted([value]):
+                messages = self.messages([value], found)
+                return lambda pictures: messages(pictures)[0]
+            case list() | tuple() if found := _converted(value):
+                messages = self.messages(value, found)
+                return lambda pictures: type(value)(messages(pictures))
+            case _:
+                self.loose(value, "the input")
+        return lambda _: value
+
+    def messages(
+        self, items: Sequence[Any], messages: Sequence[BaseMessage] | None = None, *, whole: bool = False
+    ) -> Callable[[Pictures], list[Any]]:
+        """Read a conversation.
+
+        Args:
+            items: its messages, in the caller's shape.
+            messages: the same as objects, where they are known.
+            whole: whether the prompt ends with the last turn, rather than with the last human one.
+
+        Returns:
+            The rewrite of the items.
+        """
+        messages = items if messages is None else messages
+        roles = [_role(message) for message in messages]
+        last = max((i for i, role in enumerate(roles) if role == "user"), default=len(roles) - 1)
+        rewrites: list[Callable[[Pictures], Any]] = []
+        for number, (item, message, role) in enumerate(zip(items, messages, roles, strict=True)):
+            certified = whole or number <= last
+            content = self._message(message, role, certified=certified)
+            rewrites.append(_rewriter(item, message, content))
+        return lambda pictures: [rewrite(pictures) for rewrite in rewrites]
+
+    def loose(self, value: Any, where: str, *, references: bool = False) -> None:  # noqa: ANN401
+        """Search a value that is no conversation."""
+        if found := find_payload(value, where, references=references):
+            self.unchecked.append(f"{found}: put images into messages, as data URLs or standard image blocks")
+
+    def _message(self, message: BaseMessage, role: Role, *, certified: bool) -> Rewrite | None:
+        """Read one message; return the rewrite of its content, None if it stays as it is."""
+        if isinstance(message, RemoveMessage):
+            return None
+        before = len(self.images)
+        parts: list[Part] = []
+        blocks = [message.content] if isinstance(message.content, str) else message.content
+        rewrites = [self._block(block, role, parts, certified=certified) for block in blocks]
+        self._fields(message)
+        if calls := calls_text(message):
+            parts.append(calls)
+        if parts and certified:
+            self.turns.append(Turn(role, tuple(parts)))
+        if len(self.images) == before:
+            return None
+        return lambda pictures: [rewrite(pictures) for rewrite in rewrites]
+
+    def _block(self, block: Any, role: Role, parts: list[Part], *, certified: bool) -> Rewrite:  # noqa: ANN401
+        if isinstance(block, str):
+            self._found(text_payload(block), f"a {role} message")
+            if block:
+                parts.append(block)
+        elif isinstance(block, dict) and (image := read_image(block)) is not None:
+            if certified and role != "tool":
+                parts.append(ImagePlace(len(self.images)))
+                self.images.append(image.url)
+                return lambda pictures: image.rebuild(next(pictures))
+            self.unchecked.append(f"an image in a {role} message{'' if certified else ' after the last human one'}")
+        elif isinstance(block, dict) and block.get("type") == "tool_result":
+            self._tool_result(block, parts)
+        elif isinstance(block, dict) and (text := read_text(block)) is not None:
+            if text:
+                parts.append(text)
+        else:
+            self.unchecked.append(f"{kind_of(block)} in a {role} message")
+        return lambda _: block
+
+    def _tool_result(self, block: dict[str, Any], parts: list[Part]) -> None:
+        """Read a tool's result inside a message, whose content may be blocks again."""
+        content = block.get("content") or []
+        for inner in [content] if isinstance(content, str) else content if isinstance(content, list) else [content]:
+            self._block(inner, "tool", parts, certified=False)
+        beside = {key: value for key, value in block.items() if key not in {"type", "content"}}
+        if not set(beside) <= {"tool_use_id", "is_error", "cache_control", "id", "index"}:
+            self.unchecked.append(f"{kind_of(block)} in a message")
+        self.loose(beside, "a tool's result", references=True)
+
+    def _fields(self, message: BaseMessage) -> None:
+        """Search everything of a message but its content. A tool's artifact never reaches a model."""
+        fields = {**vars(message), **(message.model_extra or {})}
+        for name, value in fields.items():
+            if name in {"content", "type"} or not value or (name == "artifact" and isinstance(message, ToolMessage)):
+                continue
+            strict = name not in {"tool_calls", "invalid_tool_calls", "response_metadata", "usage_metadata"}
+            if name == "additional_kwargs":
+                value = {key: item for key, item in value.items() if key not in {"tool_calls", "function_call"}}  # noqa: PLW2901
+                calls = {key: message.additional_kwargs.get(key) for key in ("tool_calls", "function_call")}
+                self.loose(calls, "a message's tool calls")
+            self.loose({name: value}, f"a {message.type} message", references=strict)
+
+    def _found(self, payload: str | None, where: str) -> None:
+        if payload:
+            self.unchecked.append(f"{payload} of {where}: put images into messages, as blocks of their own")
+
+
+def _converted(items: Sequence[Any]) -> list[BaseMessage]:
+    """Return these as LangChain reads them; nothing if they are no messages."""
+    try:
+        messages = convert_to_messages(items)
+    except Exception:  # noqa: BLE001 - it raises many kinds; whatever it is, it is no list of messages
+        return []
+    return messages if all(isinstance(message, BaseMessage) for message in messages) else []
+
+
+def _role(message: BaseMessage) -> Role:
+    match message:
+        case SystemMessage():
+            return "system"
+        case AIMessage():
+            return "assistant"
+        case ToolMessage() | FunctionMessage():
+            return "tool"
+        case ChatMessage(role=role):
+            return _ROLES.get(role.lower(), "user")
+        case _:
+            return "user" if isinstance(message, HumanMessage) else _ROLES.get(message.type, "user")
+
+
+def _rewriter(item: Any, message: BaseMessage, content: Rewrite | None) -> Rewrite:  # noqa: ANN401
+    """Give an item of a conversation again in its own shape, with new content."""
+    if content is None:
+        return lambda _: item
+    if isinstance(item, dict) and "content" in item:
+        return lambda pictures: {**item, "content": content(pictures)}
+    if isinstance(item, tuple | list):
+        return lambda pictures: type(item)((item[0], content(pictures)))
+    return lambda pictures: message.model_copy(update={"content": content(pictures)})

@@ -1,0 +1,54 @@
+"""Runs what is not judged yet where none of the caller's callbacks, tracers and streams can see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
+from langchain_core.tracers.context import _configure_hooks, tracing_v2_callback_var
+from langsmith.run_helpers import tracing_context
+
+_RUN_KEYS = {"callbacks", "run_name", "run_id"}
+"""Keys of a config that belong to the guarded run itself."""
+
+
+@contextmanager
+def detached(config: RunnableConfig) -> Iterator[RunnableConfig]:
+    """Yield the config for what runs inside: the caller's, without its callbacks.
+
+    LangChain passes callbacks on by the config, by context variables (the parent's config, tracers, handlers such as
+    those of `collect_runs`), and LangGraph by streams in `configurable`. All are cut, for code that ignores the config
+    too. What a developer attached to the wrapped chain itself stays.
+    """
+    inner = RunnableConfig(**{key: value for key, value in config.items() if key not in _RUN_KEYS})  # type: ignore[typeddict-item]
+    inner["callbacks"] = []
+    inner["configurable"] = _mute(config.get("configurable") or {})
+    with ExitStack() as stack:
+        stack.enter_context(_set(var_child_runnable_config, inner))
+        stack.enter_context(_set(tracing_v2_callback_var, None))
+        for variable, *_ in _configure_hooks:
+            stack.enter_context(_set(variable, None))
+        stack.enter_context(tracing_context(enabled=False))
+        yield inner
+
+
+def _mute(configurable: dict[str, Any]) -> dict[str, Any]:
+    """Take LangGraph's streams out: of subgraphs, of tokens, and the writer of custom events."""
+    muted = {key: value for key, value in configurable.items() if not key.startswith("__pregel_stream")}
+    runtime = muted.get("__pregel_runtime")
+    if runtime is not None:
+        muted["__pregel_runtime"] = runtime.override(stream_writer=lambda _: None)
+    return muted
+
+
+@contextmanager
+def _set(variable: ContextVar[Any], value: object) -> Iterator[None]:
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)

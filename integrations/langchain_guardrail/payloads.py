@@ -1,0 +1,184 @@
+"""Looks for media in values that are no content blocks: template variables, extra keys, tool arguments, options.
+
+What is found here has no place in the conversation, so it cannot be certified; the caller fails closed on it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import pathlib
+import re
+import types
+import uuid
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any
+
+from langchain_core.messages import ToolMessage
+
+_BASE64_FOLLOWS = re.compile(r";\s*base64\s*,", re.IGNORECASE)
+_MEDIA_TYPE = re.compile(r":\s*(?:(?:image|audio|video|application)/|,\s*%)", re.IGNORECASE)
+"""What marks data URLs, the latter after the word `data`. Both begin with a literal, so they are found fast."""
+_MAGIC = "|".join(
+    (
+        *("iVBORw0KGg", "/9j/", "R0lGOD", "UklGR", r"Qk[\w+/]{6}AAAA", "SUkqA", "TU0AK"),
+        *("JVBERi", r"AAAA[\w+/]{2}Z0eX", "SUQz", "T2dnUw", "GkXfo", "PHN2Z"),
+    )
+)
+"""How base64 begins of PNG, JPEG, GIF, RIFF (WebP, WAV, AVI), BMP, TIFF; PDF, MP4 and HEIC, MP3, Ogg, Matroska, SVG."""
+_MEDIA_BASE64 = re.compile(rf"(?<![\w+/])(?:{_MAGIC})[\w+/=-]{{32,}}", re.ASCII)
+_HINTS = (
+    "iVBORw0KGg",
+    "/9j/",
+    "R0lGOD",
+    "UklGR",
+    "AAAA",
+    "SUkqA",
+    "TU0AK",
+    "JVBERi",
+    "SUQz",
+    "T2dnUw",
+    "GkXfo",
+    "PHN2Z",
+)
+"""One of them is in every text in which `_MEDIA_BASE64` is; looking for them is faster."""
+_MEDIA_OPENING = re.compile(_MAGIC, re.ASCII)
+_LONG_BASE64 = re.compile(r"[\w+/-]{40,}(?:[\r\n]+[\w+/-]+)*={0,2}", re.ASCII)
+LONG = 256
+"""Characters from which a value that is nothing but base64 counts as a payload."""
+_DEEPEST = 64
+_LONGEST_ADDRESS = 4096
+
+_MEDIA_KEY = re.compile(
+    r"(?:^|[_\W])(?:images?|img|photos?|pictures?|screenshots?|audios?|videos?|pdfs?)(?:$|[_\W])", re.IGNORECASE
+)
+_ADDRESS = re.compile(r"\s*(?:https?|ftp|file|s3|gs|attachment|blob):", re.IGNORECASE)
+_MEDIA_ADDRESS = re.compile(
+    r"\s*(?:https?|ftp|file|s3|gs):\S+\."
+    r"(?:png|jpe?g|gif|webp|bmp|tiff?|heic|avif|svg|pdf|mp[34]|mov|webm|wav|ogg)(?:[?#]\S*)?\s*",
+    re.IGNORECASE,
+)
+_REFERENCE_KEYS = {"file_id", "file_ids", "file_data", "file_uri", "inline_data", "inlinedata", "filedata", "fileuri"}
+_REFERENCE_KEYS |= {"image_url", "input_image", "input_audio", "input_file", "images", "image", "audio", "video"}
+_MEDIA_TYPES = {"image", "image_url", "input_image", "audio", "audio_url", "input_audio", "video", "video_url", "media"}
+_MEDIA_TYPES |= {"file", "input_file", "document", "input_video", "container_upload", "image_file", "non_standard"}
+OPAQUE_KEYS = {"signature", "thought_signature", "encrypted_content", "__gemini_function_call_thought_signatures__"}
+"""Keys of providers' sealed tokens: long base64 that no model decodes as media."""
+
+_LEAVES: tuple[type, ...] = (
+    *(int, float, complex, decimal.Decimal, dt.date, dt.time, dt.timedelta, uuid.UUID),
+    *(pathlib.PurePath, re.Pattern, type, types.ModuleType),
+)
+
+
+def text_payload(text: str) -> str | None:
+    """Return what media a text carries, in words; None for plain text."""
+    after_data = (_ends_in_data(text[max(0, m.start() - 16) : m.start()]) for m in _MEDIA_TYPE.finditer(text))
+    if _BASE64_FOLLOWS.search(text) or any(after_data):
+        return "a data URL in text"
+    if (any(hint in text for hint in _HINTS) and _MEDIA_BASE64.search(text)) or (
+        len(text) >= 40 and _MEDIA_OPENING.match("".join(text[:128].split()))
+    ):
+        return "a base64 file in text"
+    return None
+
+
+def _ends_in_data(text: str) -> bool:
+    return "".join(text.split()).lower().endswith("data")  # URL parsers drop tabs and new lines
+
+
+def string_payload(text: str) -> str | None:
+    """Return what media a string carries that need not be text: as `text_payload`, or nothing but long base64."""
+    if found := text_payload(text):
+        return found
+    if len(text) >= LONG and _LONG_BASE64.fullmatch(text.strip()):
+        return "long base64"
+    if len(text) < _LONGEST_ADDRESS and _MEDIA_ADDRESS.fullmatch(text):
+        return "the address of a media file"
+    return None
+
+
+def find_payload(value: Any, where: str, *, references: bool = False) -> str | None:  # noqa: ANN401
+    """Return what a value carries, or could carry, of media, and where; None if it is nothing but text.
+
+    Args:
+        value: anything; mappings, sequences and objects' attributes are walked.
+        where: how to name the value in the answer.
+        references: also object to keys that name a medium kept elsewhere (`file_id`, `image_url`, …).
+    """
+    return next(_Search(references).walk(value, where), None)
+
+
+class _Search:
+    """One walk through a value; yields what it finds, in words."""
+
+    def __init__(self, references: bool) -> None:
+        self._references = references
+        self._seen: set[int] = set()
+
+    def walk(self, value: Any, where: str, depth: int = 0) -> Iterator[str]:  # noqa: ANN401
+        if isinstance(value, str):
+            if found := string_payload(value):
+                yield f"{found} in {where}"
+        elif _is_leaf(value) or id(value) in self._seen:
+            return
+        elif _is_binary(value):
+            yield f"{type(value).__name__} in {where}"
+        elif depth > _DEEPEST or isinstance(value, Iterator):
+            yield f"what cannot be looked at ({type(value).__name__}) in {where}"
+        else:
+            self._seen.add(id(value))
+            yield from self._inside(value, where, depth)
+
+    def _inside(self, value: Any, where: str, depth: int) -> Iterator[str]:  # noqa: ANN401
+        if isinstance(value, Mapping):
+            kind = value.get("type")
+            if isinstance(kind, str) and kind in _MEDIA_TYPES and len(value) > 1:
+                yield f"a block of type {kind!r} in {where}"
+            for key, item in value.items():
+                yield from self._item(str(key), item, where, depth)
+        elif isinstance(value, Sequence | Set):
+            for item in value:
+                yield from self.walk(item, where, depth + 1)
+        elif not callable(value) or hasattr(value, "__pydantic_fields__"):
+            for name, item in _attributes(value).items():
+                yield from self._item(name, item, where, depth)
+
+    def _item(self, key: str, item: Any, where: str, depth: int) -> Iterator[str]:  # noqa: ANN401
+        inside = f"{where}[{key[:40]!r}]"
+        if found := text_payload(key):
+            yield f"{found} in a key of {where}"
+        if key in OPAQUE_KEYS:
+            sealed = item.values() if isinstance(item, Mapping) else [item]
+            if any(not isinstance(token, str | None) or (token and text_payload(token)) for token in sealed):
+                yield f"what cannot be looked at in {inside}"
+            return
+        if self._references and item and key.lower() in _REFERENCE_KEYS:
+            yield f"a reference to media in {inside}"
+        if isinstance(item, str) and _MEDIA_KEY.search(key) and _ADDRESS.match(item):
+            yield f"the address of a medium in {inside}"
+        yield from self.walk(item, inside, depth + 1)
+
+
+def _is_leaf(value: object) -> bool:
+    scalar = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
+    return value is None or scalar or isinstance(value, _LEAVES)
+
+
+def _is_binary(value: object) -> bool:
+    """Whether a value is bytes, a PIL image, an array, a tensor or an open file."""
+    kind = type(value)
+    return isinstance(value, bytes | bytearray | memoryview) or any(
+        hasattr(kind, name) for name in ("__array_interface__", "__array__", "read")
+    )
+
+
+def _attributes(value: object) -> dict[str, Any]:
+    """Return an object's fields. A tool message's artifact never reaches a model."""
+    slots = (name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ()))
+    fields = {str(name): getattr(value, name, None) for name in slots if not str(name).startswith("__")}
+    fields |= getattr(value, "__dict__", {})
+    fields |= getattr(value, "__pydantic_extra__", None) or {}
+    if isinstance(value, ToolMessage):
+        fields.pop("artifact", None)
+    return fields

@@ -1,0 +1,321 @@
+"""Every form of media in every position is checked or fails closed, never passed; checked pictures go on canonical."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.prompt_values import ImagePromptValue, StringPromptValue
+from langchain_core.runnables import RunnableLambda
+from PIL import Image
+
+from guardrail import Guard, ImageLimits, InputImage, Policy, Reason
+from langchain_guardrail import GuardedRunnable, get_decision
+from tests.langchain.chains import Brightness, Chat, b64, content, file, image_block, picture, pixels, url
+
+Make = Callable[..., Guard]
+REMOTE = "https://example.com/cat.png"
+GREEN, RED = b64(), b64("red")
+
+CHECKED: dict[str, Callable[[str], Any]] = {
+    "image_url": lambda d: {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{d}"}},
+    "image_url with detail": lambda d: {
+        "type": "image_url",
+        "image_url": {"url": f"data:image/png;base64,{d}", "detail": "low"},
+    },
+    "image_url bare": lambda d: {"type": "image_url", "image_url": f"data:image/png;base64,{d}"},
+    "image_url of another type": lambda d: {"type": "image_url", "image_url": f"data:text/plain;base64,{d}"},
+    "v1": lambda d: {"type": "image", "base64": d, "mime_type": "image/png"},
+    "v1 with id": lambda d: {"type": "image", "base64": d, "mime_type": "image/png", "id": "x", "index": 1},
+    "v1 url": lambda d: {"type": "image", "url": f"data:image/png;base64,{d}"},
+    "v0": lambda d: {"type": "image", "source_type": "base64", "data": d, "mime_type": "image/png"},
+    "v0 url": lambda d: {"type": "image", "source_type": "url", "url": f"data:image/png;base64,{d}"},
+    "anthropic": lambda d: {
+        "type": "image",
+        "source": {"type": "base64", "media_type": "image/png", "data": d},
+        "cache_control": {"type": "ephemeral"},
+    },
+    "responses": lambda d: {"type": "input_image", "image_url": f"data:image/png;base64,{d}", "detail": "auto"},
+}
+
+UNCHECKED: dict[str, Any] = {
+    "remote": {"type": "image_url", "image_url": {"url": REMOTE}},
+    "remote bare": {"type": "image_url", "image_url": REMOTE},
+    "remote v1": {"type": "image", "url": REMOTE},
+    "remote v0": {"type": "image", "source_type": "url", "url": REMOTE},
+    "remote anthropic": {"type": "image", "source": {"type": "url", "url": REMOTE}},
+    "file id v1": {"type": "image", "file_id": "file-1"},
+    "file id v0": {"type": "image", "source_type": "id", "id": "file-1"},
+    "file id anthropic": {"type": "image", "source": {"type": "file", "file_id": "file-1"}},
+    "file id responses": {"type": "input_image", "file_id": "file-1"},
+    "path": {"type": "image_url", "image_url": {"url": "/etc/hostname"}},
+    "file url": {"type": "image_url", "image_url": {"url": "file:///etc/hostname"}},
+    "padded data url": {"type": "image_url", "image_url": {"url": f" data:image/png;base64,{GREEN}"}},
+    "two payloads": {"type": "image", "base64": GREEN, "url": REMOTE},
+    "two payloads, both data": {"type": "image", "base64": GREEN, "url": f"data:image/png;base64,{RED}"},
+    "two payloads, file": {"type": "image", "base64": GREEN, "file_id": "file-1"},
+    "two payloads, image_url": {"type": "image_url", "image_url": {"url": url()}, "base64": RED},
+    "two payloads inside": {"type": "image_url", "image_url": {"url": url(), "data": RED}},
+    "two payloads in source": {"type": "image", "source": {"type": "base64", "data": GREEN, "file_id": "1"}},
+    "payload in extras": {"type": "image", "base64": GREEN, "extras": {"url": REMOTE}},
+    "payload in detail": {"type": "image_url", "image_url": {"url": url(), "detail": url("red")}},
+    "payload in cache_control": {**CHECKED["v1"](GREEN), "cache_control": {"data": f"data:image/png;base64,{RED}"}},
+    "bytes": {"type": "image", "base64": base64.b64decode(GREEN)},
+    "pil": {"type": "image", "image": picture()},
+    "pil in image_url": {"type": "image_url", "image_url": picture()},
+    "google media": {"type": "media", "mime_type": "image/png", "data": GREEN},
+    "bedrock": {"image": {"format": "png", "source": {"bytes": base64.b64decode(GREEN)}}},
+    "gemini": {"inline_data": {"mime_type": "image/png", "data": GREEN}},
+    "pdf": {"type": "file", "base64": GREEN, "mime_type": "application/pdf"},
+    "pdf openai": {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{GREEN}"}},
+    "pdf anthropic": {"type": "document", "source": {"type": "base64", "data": GREEN}},
+    "input_file": {"type": "input_file", "file_id": "file-1"},
+    "audio": {"type": "audio", "base64": GREEN, "mime_type": "audio/wav"},
+    "input_audio": {"type": "input_audio", "input_audio": {"data": GREEN, "format": "wav"}},
+    "video": {"type": "video", "url": "https://example.com/x.mp4"},
+    "video_url": {"type": "video_url", "video_url": {"url": "https://example.com/x.mp4"}},
+    "non_standard": {"type": "non_standard", "value": image_block()},
+    "unknown": {"type": "hologram", "hologram": "x"},
+    "no type": {"url": url()},
+    "type is no text": {"type": ["text"], "text": "x"},
+    "text with image": {"type": "text", "text": "x", "image": GREEN},
+    "text with unknown key": {"type": "text", "text": "x", "more": "y"},
+    "text that is a block": {"type": "text", "text": image_block()},
+    "text with payload in extras": {"type": "text", "text": "x", "extras": {"image_url": REMOTE}},
+    "text that is a data url": {"type": "text", "text": f"see {url()}"},
+    "text that is a broken data url": {"type": "text", "text": f"see da\nta:image/png;base64,{GREEN}"},
+    "text that is base64": {"type": "text", "text": f"see {GREEN}"},
+    "text-plain of a file": {"type": "text-plain", "file_id": "file-1", "mime_type": "text/plain"},
+    "plain string data url": f"![x]({url()})",
+    "tool_use with image": {"type": "tool_use", "id": "1", "name": "f", "input": {"x": f"{url()}"}},
+    "tool_use with bytes": {"type": "tool_use", "id": "1", "name": "f", "input": {"x": [b"1"]}},
+    "tool_result with image": {"type": "tool_result", "tool_use_id": "1", "content": [CHECKED["v1"](GREEN)]},
+    "tool_result with data url": {"type": "tool_result", "tool_use_id": "1", "content": url()},
+    "server result with image": {"type": "server_tool_result", "tool_call_id": "1", "output": [image_block()]},
+    "thinking with data url": {"type": "thinking", "thinking": "x", "signature": url()},
+}
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a block stands; whether images there belong to the certified request."""
+
+    place: Callable[[list[Any]], list[BaseMessage]]
+    certified: bool = True
+
+
+POSITIONS = {
+    "user": Position(lambda c: [HumanMessage(c)]),
+    "system": Position(lambda c: [SystemMessage(c), HumanMessage("Look.")]),
+    "history": Position(lambda c: [HumanMessage("Hi"), AIMessage(c), HumanMessage("And?")]),
+    "earlier user": Position(lambda c: [HumanMessage(c), AIMessage("ok"), HumanMessage("And?")]),
+    "developer": Position(lambda c: [ChatMessage(role="developer", content=c), HumanMessage("Look.")]),
+    "tool": Position(
+        lambda c: [HumanMessage("Look."), AIMessage("", tool_calls=[CALL]), ToolMessage(c, tool_call_id="1")], False
+    ),
+    "earlier tool": Position(
+        lambda c: [HumanMessage("Look."), ToolMessage(c, tool_call_id="1"), HumanMessage("And?")], False
+    ),
+    "after the last human turn": Position(lambda c: [HumanMessage("Look."), AIMessage(c)], False),
+}
+CALL: Any = {"name": "look", "args": {}, "id": "1"}
+
+
+class Door:
+    """A guarded chain, and what reached it."""
+
+    def __init__(self, guard: Guard) -> None:
+        self.given: list[Any] = []
+        self.chain = GuardedRunnable(RunnableLambda(self._run), guard)
+
+    def _run(self, value: Any) -> AIMessage:
+        self.given.append(value)
+        return AIMessage("ok")
+
+    def reasons(self, value: Any, **options: Any) -> tuple[Reason, ...]:
+        decision = get_decision(self.chain.invoke(value, **options))
+        assert decision is not None, "not even looked at"
+        assert decision.blocked == (not self.given)
+        return decision.reasons
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("form", CHECKED)
+def test_checked_forms(guard: Guard, form: str, position: str) -> None:
+    where, build = POSITIONS[position], CHECKED[form]
+    harmful, harmless = Door(guard), Door(guard)
+    text = {"type": "text", "text": "?"}
+    blocked = harmful.reasons(where.place([text, build(RED)]))
+    passed = harmless.reasons(where.place([text, build(GREEN)]))
+    if not where.certified:
+        assert blocked == passed == (Reason.UNCHECKED_MEDIA,)
+        return
+    assert blocked == (Reason.CERTIFIED_HARMFUL,)
+    assert passed == ()
+    (given,) = harmless.given
+    (message,) = (m for m in given if isinstance(m.content, list))
+    assert message.content[0] == text
+    canonical = base64.b64encode(InputImage.load(picture()).png()).decode()
+    assert message.content[1] == build(canonical) or "of another type" in form or form.endswith("url")
+    assert GREEN not in repr(given)
+    assert canonical in repr(given)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("form", UNCHECKED)
+def test_unchecked_forms_fail_closed(guard: Guard, vlm: Brightness, form: str, position: str) -> None:
+    try:
+        value = POSITIONS[position].place(["Look.", UNCHECKED[form]])
+    except ValueError:
+        pytest.skip("LangChain takes no such message")
+    assert Door(guard).reasons(value) == (Reason.UNCHECKED_MEDIA,)
+    beside = Door(guard).reasons([HumanMessage([image_block()]), *value])
+    assert beside == (Reason.UNCHECKED_MEDIA,)
+    assert vlm.prompts == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        url(),
+        GREEN,
+        RED,
+        "\n".join(GREEN[i : i + 76] for i in range(0, len(GREEN), 76)),
+        " ".join(GREEN),
+        "A" * 300,
+        f"Look: {url()}",
+        StringPromptValue(text=url()),
+        ImagePromptValue(image_url={"url": url(), "detail": "auto"}),
+        b"\x89PNG",
+        bytearray(b"x"),
+        picture(),
+        np.zeros((4, 4, 3)),
+        io.BytesIO(b"x"),
+        {"image_data": GREEN},
+        {"image_data": "A" * 300},
+        {"x": b"1"},
+        {"x": picture()},
+        {"x": [{"y": (1, {"z": memoryview(b"1")})}]},
+        {"x": {b"1"}},
+        {"image_url": REMOTE},
+        {"anything": REMOTE},
+        {"my_picture": "https://example.com/42"},
+        {"history": [HumanMessage(content())], "question": "?"},
+        {"history": [HumanMessage([UNCHECKED["remote"]])]},
+        {"messages": [HumanMessage("Hi")], "image": GREEN},
+        {"messages": [HumanMessage(content())], "image": GREEN},
+        {"messages": "Hi", "extra": HumanMessage(content())},
+        {url(): "x"},
+        [image_block()],
+        [b"1"],
+        [HumanMessage("Hi"), picture()],
+        [{"role": "user", "content": "Hi", "images": [GREEN]}],
+        HumanMessage("Hi", additional_kwargs={"images": [GREEN]}),
+        HumanMessage("Hi", additional_kwargs={"file_id": "file-1"}),
+        HumanMessage("Hi", additional_kwargs={"x": "A" * 300}),
+        HumanMessage("Hi", picture=b"1"),
+        HumanMessage("Hi", name=url()),
+        AIMessage("Hi", tool_calls=[{"name": "f", "args": {"x": url()}, "id": "1"}]),
+        AIMessage("Hi", response_metadata={"x": b"1"}),
+        AIMessage("Hi", additional_kwargs={"audio": {"id": "1"}}),
+        HumanMessage(url()),
+        iter(["x"]),
+        {"x": (c for c in "x")},
+    ],
+    ids=lambda value: f"{type(value).__name__} {str(value)[:30]!r}",
+)
+def test_media_without_a_place_fail_closed(guard: Guard, vlm: Brightness, value: Any) -> None:
+    assert Door(guard).reasons(value) == (Reason.UNCHECKED_MEDIA,)
+    assert vlm.prompts == []
+
+
+def test_options_are_searched_too(guard: Guard) -> None:
+    for options in ({"images": [GREEN]}, {"x": b"1"}, {"x": url()}):
+        assert Door(guard).reasons("Hi", **options) == (Reason.UNCHECKED_MEDIA,)
+    door = Door(guard)
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"image": {}}}}}]
+    chain = GuardedRunnable(RunnableLambda(lambda _, **kwargs: sorted(kwargs)), guard)
+    assert chain.bind(stop=["x"]).invoke("Hi") is not None
+    assert door.chain.bind(tools=tools).get_name()
+
+
+def test_a_reason_names_no_payload(guard: Guard) -> None:
+    answer = GuardedRunnable(Chat(), guard).invoke([HumanMessage(["?", UNCHECKED["google media"]])])
+    (detail,) = get_decision(answer).details  # type: ignore[union-attr]
+    assert "'media'" in detail
+    assert GREEN[:40] not in detail
+
+
+@pytest.mark.parametrize(
+    ("images", "limits", "reason"),
+    [
+        (["AAAA"], {}, Reason.UNREADABLE_IMAGE),
+        (["%%%"], {}, Reason.UNREADABLE_IMAGE),
+        ([""], {}, Reason.UNREADABLE_IMAGE),
+        ([base64.b64encode(b"%PDF-1.7 x").decode()], {}, Reason.UNREADABLE_IMAGE),
+        ([GREEN[: len(GREEN) // 2]], {}, Reason.UNREADABLE_IMAGE),
+        ([GREEN], {"max_pixels": 10}, Reason.IMAGE_TOO_LARGE),
+        ([GREEN], {"max_bytes": 10}, Reason.IMAGE_TOO_LARGE),
+        ([GREEN] * 3, {"max_count": 2}, Reason.TOO_MANY_IMAGES),
+    ],
+)
+def test_malformed_images_are_blocks_with_their_reason(
+    make_guard: Make, images: list[str], limits: dict[str, int], reason: Reason
+) -> None:
+    guard = make_guard(limits=ImageLimits(**limits))
+    blocks = [{"type": "image", "base64": image, "mime_type": "image/png"} for image in images]
+    assert Door(guard).reasons([HumanMessage(blocks)]) == (reason,)
+
+
+def tricks() -> dict[str, bytes]:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    clear = Image.new("RGBA", (20, 12), (0, 128, 0, 255))
+    clear.paste((255, 0, 0, 0), (0, 0, 10, 12))
+    frames = [picture("green"), picture("red")]
+    return {
+        "orientation": file(picture(size=(12, 20)), "JPEG", exif=turned, quality=95),
+        "alpha": file(clear),
+        "second frame": file(frames[0], "GIF", save_all=True, append_images=frames[1:]),
+        "palette": file(picture().convert("P")),
+        "profile": file(picture(), icc_profile=b"\0" * 200),
+        "trailing": file(picture()) + b"\xff\xd8\xff" + file(picture("red"), "JPEG"),
+    }
+
+
+@pytest.mark.parametrize("trick", tricks())
+def test_what_was_checked_is_what_is_sent(guard: Guard, trick: str) -> None:
+    data = tricks()[trick]
+    door = Door(guard)
+    block = {"type": "image_url", "image_url": {"url": f"data:image/x;base64,{base64.b64encode(data).decode()}"}}
+    assert door.reasons([HumanMessage([block])]) == ()
+    sent = door.given[0][0].content[0]["image_url"]["url"]
+    np.testing.assert_array_equal(pixels(sent), InputImage.load(data).pixels)
+
+
+def test_original_is_forwarded_on_request(make_guard: Make) -> None:
+    door = Door(make_guard(Policy(forward="original")))
+    value = [HumanMessage(content())]
+    assert door.reasons(value) == ()
+    assert door.given[0] is value
+
+
+def test_the_callers_messages_stay_as_they_are(guard: Guard) -> None:
+    value = [HumanMessage(content()), {"role": "user", "content": content()}]
+    before = [value[0].model_copy(deep=True), {"role": "user", "content": content()}]  # type: ignore[union-attr]
+    assert Door(guard).reasons(value) == ()
+    assert value == before
+
+
+def test_paths_in_texts_are_not_read(guard: Guard, tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(file(picture("red")))
+    value = [HumanMessage([{"type": "image_url", "image_url": {"url": str(path)}}])]
+    assert Door(guard).reasons(value) == (Reason.UNCHECKED_MEDIA,)
