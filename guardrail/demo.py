@@ -127,7 +127,7 @@ def _table() -> Table:
     table = Table(title="A guarded chatbot", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in ("request", "verdict", "radius", "original", "draws", "ms", "action", "reason"):
         number = name in {"radius", "original", "draws", "ms"}
-        table.add_column(name, justify="right" if number else "left", no_wrap=name != "reason")
+        table.add_column(name, justify="right" if number else "left", no_wrap=name != "reason", overflow="fold")
     return table
 
 
