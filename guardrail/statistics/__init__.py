@@ -1,5 +1,41 @@
 """Statistics of certificates: pure functions of counts, without torch and without models."""
 
 from guardrail.statistics.clopper_pearson import certified_radius, clopper_pearson_lower, clopper_pearson_upper
+from guardrail.statistics.oracle_error import (
+    ClassConditionalError,
+    ContradictedAssumptionError,
+    ImpossibleRateError,
+    LabelledAnswers,
+    OracleError,
+    SymmetricError,
+    UnknownSymmetricError,
+    WorstCaseError,
+)
+from guardrail.statistics.sequential import (
+    ConfidenceSequence,
+    FixedSample,
+    LowerBound,
+    PowerSpending,
+    default_looks,
+    predictive_probability,
+)
 
-__all__ = ["certified_radius", "clopper_pearson_lower", "clopper_pearson_upper"]
+__all__ = [
+    "ClassConditionalError",
+    "ConfidenceSequence",
+    "ContradictedAssumptionError",
+    "FixedSample",
+    "ImpossibleRateError",
+    "LabelledAnswers",
+    "LowerBound",
+    "OracleError",
+    "PowerSpending",
+    "SymmetricError",
+    "UnknownSymmetricError",
+    "WorstCaseError",
+    "certified_radius",
+    "clopper_pearson_lower",
+    "clopper_pearson_upper",
+    "default_looks",
+    "predictive_probability",
+]

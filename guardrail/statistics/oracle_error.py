@@ -1,0 +1,550 @@
+"""What a bound on the oracle's verdict says about the true one.
+
+Counting draws bounds `q`, the probability that the oracle *says* A. The claim we want is about `p`, the probability
+that the answer *is* A. A model of the oracle's errors leads from one to the other; without one there is no statement
+about `p` at all. With `a = P(oracle says A | answer is not A)` and `b = P(oracle does not say A | answer is A)`, over
+the draws of one request,
+
+    q = p·(1 − b) + (1 − p)·a .
+
+The symmetric models are Theorems 4.1 and 4.2 of the paper (arXiv 2509.16088). Each model is conservative in one
+direction of each rate, and the names of the rates say which: `_lower` and `_upper` are bounds. Draws that failed count
+as 'the oracle did not say A', which is conservative in every model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from guardrail.errors import GuardrailError
+from guardrail.statistics.clopper_pearson import clopper_pearson_lower, clopper_pearson_upper
+
+__all__ = [
+    "ClassConditionalError",
+    "ContradictedAssumptionError",
+    "ImpossibleRateError",
+    "LabelledAnswers",
+    "OracleError",
+    "SymmetricError",
+    "UnknownSymmetricError",
+    "WorstCaseError",
+]
+
+
+class ImpossibleRateError(GuardrailError, ValueError):
+    """Error rates under which nothing can be certified, or labels too few to bound them."""
+
+
+class ContradictedAssumptionError(GuardrailError, ValueError):
+    """The draws, or how they were judged, contradict the error model that was assumed: no certificate."""
+
+
+class LabelledAnswer(NamedTuple):
+    """One judged answer, with the truth beside the oracle's word.
+
+    Attributes:
+        request: identifies the request that was answered.
+        truth: class of the answer, by a label that is taken to be true.
+        judged: class the oracle gave it.
+    """
+
+    request: Hashable
+    truth: str
+    judged: str
+
+
+class LabelledAnswers(BaseModel):
+    """Counts of independent labelled answers, one per request, and where they come from.
+
+    They bound the average error rate of the population of requests they came from. That this rate also holds for the
+    request at hand is an assumption (*transfer*) that no error probability covers, and an attacker picks requests where
+    the oracle errs. So the record stays with the model, and with the certificate.
+
+    Attributes:
+        certified_class: the class A.
+        said_a_is_a: answers that are A and were called A.
+        said_a_is_other: answers that are not A but were called A.
+        said_other_is_a: answers that are A but were not called A.
+        said_other_is_other: answers that are not A and were not called A.
+        population: what requests the answers were drawn from.
+        vlm: the model that gave the answers.
+        labels_sha256: hash of the labelled answers, 64 hexadecimal digits.
+        held_out: the answers had no part in choosing the oracle, its threshold, or the error model.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    certified_class: str
+    said_a_is_a: int = Field(ge=0)
+    said_a_is_other: int = Field(ge=0)
+    said_other_is_a: int = Field(ge=0)
+    said_other_is_other: int = Field(ge=0)
+    population: str = Field(min_length=1)
+    vlm: str = Field(min_length=1)
+    labels_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    held_out: bool
+
+    @classmethod
+    def count(
+        cls,
+        answers: Iterable[LabelledAnswer | tuple[Hashable, str, str]],
+        certified_class: str,
+        *,
+        population: str,
+        vlm: str,
+        held_out: bool,
+    ) -> Self:
+        """Count answers, at most one per request: answers to the same request are not independent.
+
+        Args:
+            answers: triples of request, true class and judged class. A judgement that failed is any class but A.
+            certified_class: the class A.
+            population: what requests they were drawn from.
+            vlm: the model that answered.
+            held_out: whether they had no part in choosing the oracle, its threshold, or the error model.
+
+        Raises:
+            ValueError: two answers to one request.
+        """
+        rows = [LabelledAnswer(*answer) for answer in answers]
+        if len({row.request for row in rows}) < len(rows):
+            raise ValueError(
+                f"{len(rows)} answers to {len({row.request for row in rows})} requests: answers to one request are not "
+                "independent; keep one per request, chosen before it is labelled (the first draw, say)"
+            )
+        cells = [(row.judged == certified_class, row.truth == certified_class) for row in rows]
+        canonical = json.dumps(sorted([str(row.request), row.truth, row.judged] for row in rows))
+        return cls(
+            certified_class=certified_class,
+            said_a_is_a=cells.count((True, True)),
+            said_a_is_other=cells.count((True, False)),
+            said_other_is_a=cells.count((False, True)),
+            said_other_is_other=cells.count((False, False)),
+            population=population,
+            vlm=vlm,
+            labels_sha256=hashlib.sha256(canonical.encode()).hexdigest(),
+            held_out=held_out,
+        )
+
+    @property
+    def requests(self) -> int:
+        """Number of labelled answers, each to its own request."""
+        return self.are_a + self.are_other
+
+    @property
+    def are_a(self) -> int:
+        """Answers that are A, whatever the oracle said."""
+        return self.said_a_is_a + self.said_other_is_a
+
+    @property
+    def are_other(self) -> int:
+        """Answers that are not A, whatever the oracle said."""
+        return self.said_a_is_other + self.said_other_is_other
+
+
+class _ErrorModel(BaseModel, ABC):
+    """A model of the oracle's errors.
+
+    Attributes:
+        alpha_oracle: probability that the rates are no bounds, spent when they were estimated; 0 if they are asserted.
+            A certificate's error probability is that of its draws plus this. It is one coin for all certificates that
+            use the same labels, not a fresh one for each.
+        labels: the labelled answers the rates were estimated from; None if they are asserted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    assumes_independence: ClassVar[bool]
+    """Whether errors must be independent over the draws, which judgements remembered per answer are not."""
+
+    alpha_oracle: float = Field(default=0.0, ge=0.0, lt=1.0)
+    labels: LabelledAnswers | None = None
+
+    @model_validator(mode="after")
+    def _estimates_spend(self) -> Self:
+        if self.labels is not None and self.alpha_oracle == 0.0:
+            raise ValueError(
+                "rates estimated from labels are bounds with probability below 1: alpha_oracle must be > 0"
+            )
+        return self
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Stable name with the rates."""
+
+    @property
+    @abstractmethod
+    def assumption(self) -> str:
+        """What is taken to be true, in a sentence, for the certificate."""
+
+    @property
+    def transfer(self) -> str | None:
+        """What is assumed when labels from elsewhere are used for this request; None if no labels are."""
+        if self.labels is None:
+            return None
+        return (
+            f"the oracle's error rates on this request are within bounds found on {self.labels.requests} requests "
+            f"of population '{self.labels.population}', answered by {self.labels.vlm} "
+            f"(labels sha256 {self.labels.labels_sha256})"
+        )
+
+    def correct(self, q_lower: float) -> float:
+        """Lower bound on `p`, the probability that an answer *is* A, from one on the probability that it is *called* A.
+
+        Args:
+            q_lower: lower bound on `q`, in [0, 1).
+
+        Returns:
+            The bound, in [0, 1), non-decreasing in `q_lower`; 0 where the model says nothing.
+
+        Raises:
+            ContradictedAssumptionError: no `p` gives so large a `q` under this model.
+            ValueError: `q_lower` outside [0, 1).
+        """
+        if not 0.0 <= q_lower < 1.0:
+            raise ValueError(f"q_lower must lie in [0, 1), got {q_lower}")
+        if q_lower > self._largest_q:
+            raise ContradictedAssumptionError(
+                f"the draws show that the oracle says the certified class with probability at least {q_lower:.6g}, but "
+                f"{self.name} allows at most {self._largest_q:.6g}: the error model does not hold for this request"
+            )
+        # Below 1, so that the radius is finite: reached only where q_lower sits on the edge of a contradiction.
+        return min(max(self._correct(q_lower), 0.0), math.nextafter(1.0, 0.0))
+
+    @property
+    def _largest_q(self) -> float:
+        """`1 − b`: the model implies `q ≤ 1 − b`, and a bound above it is a contradiction, not a `p` of 1."""
+        return 1.0
+
+    @abstractmethod
+    def _correct(self, q_lower: float) -> float: ...
+
+    def required_q(self, target: float) -> float:
+        """Smallest `q_lower` that brings both it and the bound on `p` to the target: the inverse of `correct`.
+
+        Args:
+            target: a probability in [1/2, 1).
+
+        Returns:
+            A value of at least `target`; 1 where no `q_lower` suffices without contradicting the model.
+
+        Raises:
+            ValueError: `target` outside [1/2, 1).
+        """
+        if not 0.5 <= target < 1.0:
+            raise ValueError(f"a target for a majority lies in [1/2, 1), got {target}")
+        required = max(target, self._required_q(target))
+        return required if required <= self._largest_q else 1.0
+
+    @abstractmethod
+    def _required_q(self, target: float) -> float: ...
+
+    def require_judgements(self, *, remembered: bool) -> None:
+        """Refuse judgements that the model does not cover.
+
+        An oracle that is asked once per distinct answer leaves the draws independent and the bound on `q` exact, but
+        fixes its errors per answer. If one answer makes up all draws and the judge is wrong on it, every vote is wrong.
+
+        Args:
+            remembered: whether a judgement may have been reused for an equal answer.
+
+        Raises:
+            ContradictedAssumptionError: they are reused, and the model assumes that errors are independent.
+        """
+        if remembered and self.assumes_independence:
+            raise ContradictedAssumptionError(
+                f"{self.name} assumes errors that are independent over the draws, but judgements are remembered per "
+                "answer: judge every draw afresh, or use WorstCaseError"
+            )
+
+
+class UnknownSymmetricError(_ErrorModel):
+    """Symmetric flips at an unknown rate ε < 1/2: then `p ≥ q` for `q > 1/2` (Theorem 4.2).
+
+    Only for an oracle that *is* symmetric. With errors in one direction, `b = 0 < a`, the truth is `p < q`, and not
+    having measured an oracle does not make it symmetric: a list of refusal phrases, on real answers, erred on 69 % of
+    the refusals and on 2.4 % of the compliances. Leave the oracle error unset if that is what you know.
+    """
+
+    kind: Literal["unknown_symmetric"] = "unknown_symmetric"
+    assumes_independence: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _asserted(self) -> Self:
+        if self.alpha_oracle != 0.0 or self.labels is not None:
+            raise ValueError(
+                "an unknown symmetric error is asserted, not estimated: it takes no labels and spends no alpha_oracle; "
+                "use SymmetricError.from_labelled or WorstCaseError.from_labelled"
+            )
+        return self
+
+    @property
+    def name(self) -> str:
+        """`unknown_symmetric`."""
+        return self.kind
+
+    @property
+    def assumption(self) -> str:
+        """What is taken to be true."""
+        return (
+            "the oracle flips the class of any answer with one unknown probability below 1/2, "
+            "independent of all else (asserted, not measured)"
+        )
+
+    def _correct(self, q_lower: float) -> float:
+        return _at_majority(q_lower, q_lower)
+
+    def _required_q(self, target: float) -> float:
+        return target
+
+
+class SymmetricError(_ErrorModel):
+    """The oracle flips any answer's class with probability ε, independent of all else (Theorem 4.1).
+
+    Then `p = (q − ε)/(1 − 2ε)`, which for `q > 1/2` *grows* with ε: an over-estimated ε claims too much, so the rate is
+    bounded from below.
+
+    Attributes:
+        rate_lower: lower bound on ε, in [0, 1/2).
+    """
+
+    kind: Literal["symmetric"] = "symmetric"
+    assumes_independence: ClassVar[bool] = True
+
+    rate_lower: float = Field(ge=0.0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if not self.rate_lower < 0.5:
+            raise ImpossibleRateError(
+                f"an oracle that flips at least {self.rate_lower} of the answers tells nothing about them: "
+                "rate_lower must be below 1/2; use a better oracle"
+            )
+        return self
+
+    @classmethod
+    def from_labelled(cls, labels: LabelledAnswers, alpha_oracle: float) -> Self:
+        """Bound ε from below by the errors among all labelled answers.
+
+        Args:
+            labels: independent held-out answers, one per request.
+            alpha_oracle: probability that the bound is wrong, in (0, 1).
+
+        Raises:
+            ImpossibleRateError: labels that are not held out or none at all, or a rate of 1/2 or more.
+        """
+        errors = labels.said_a_is_other + labels.said_other_is_a
+        _require_labels(labels, labels.requests, "answers")
+        rate = clopper_pearson_lower(errors, labels.requests, alpha_oracle)
+        if rate >= 0.5:
+            raise ImpossibleRateError(
+                f"{errors} errors on {labels.requests} labelled answers: the oracle flips at least {rate:.4f} of them, "
+                "which must be below 1/2; use a better oracle"
+            )
+        return cls(rate_lower=rate, alpha_oracle=alpha_oracle, labels=labels)
+
+    @property
+    def name(self) -> str:
+        """For example `symmetric(rate≥0.1)`."""
+        return f"symmetric(rate≥{self.rate_lower!r})"
+
+    @property
+    def assumption(self) -> str:
+        """What is taken to be true."""
+        return (
+            "the oracle flips the class of any answer with one probability, independent of all else, "
+            f"at least {self.rate_lower:g} and below 1/2"
+        )
+
+    @property
+    def _largest_q(self) -> float:
+        return 1.0 - self.rate_lower
+
+    def _correct(self, q_lower: float) -> float:
+        return _at_majority(q_lower, (q_lower - self.rate_lower) / (1.0 - 2.0 * self.rate_lower))
+
+    def _required_q(self, target: float) -> float:
+        return target  # above 1/2, p ≥ q
+
+
+class ClassConditionalError(_ErrorModel):
+    """The oracle errs at one rate on answers that are not A, at another on answers that are.
+
+    Then `p = (q − a)/(1 − a − b)`, which falls with a and grows with b: a is bounded from above, b from below. `b = 0`
+    is always valid.
+
+    Attributes:
+        false_a_upper: upper bound on `a = P(oracle says A | answer is not A)`, in [0, 1).
+        missed_a_lower: lower bound on `b = P(oracle does not say A | answer is A)`, in [0, 1); their sum is below 1.
+    """
+
+    kind: Literal["class_conditional"] = "class_conditional"
+    assumes_independence: ClassVar[bool] = True
+
+    false_a_upper: float = Field(ge=0.0, le=1.0)
+    missed_a_lower: float = Field(default=0.0, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if not self.false_a_upper + self.missed_a_lower < 1.0:
+            raise ImpossibleRateError(
+                f"false_a_upper {self.false_a_upper} and missed_a_lower {self.missed_a_lower} sum to 1 or more: such "
+                "an oracle may call an answer A as often when it is not; label more answers, or use a better oracle"
+            )
+        return self
+
+    @classmethod
+    def from_labelled(cls, labels: LabelledAnswers, alpha_oracle: float, *, estimate_missed: bool = False) -> Self:
+        """Bound a by the answers that *are not* A (never by those the oracle called A), and b by those that are.
+
+        Args:
+            labels: independent held-out answers, one per request.
+            alpha_oracle: probability that a bound is wrong, in (0, 1), for each of the rates that are estimated.
+            estimate_missed: also bound b, for another `alpha_oracle`; otherwise it is 0.
+
+        Raises:
+            ImpossibleRateError: labels that are not held out, none in a class, or rates that sum to 1 or more.
+        """
+        _require_labels(labels, labels.are_other, f"answers that are not '{labels.certified_class}'")
+        a = clopper_pearson_upper(labels.said_a_is_other, labels.are_other, alpha_oracle)
+        b = 0.0
+        if estimate_missed:
+            _require_labels(labels, labels.are_a, f"answers that are '{labels.certified_class}'")
+            b = clopper_pearson_lower(labels.said_other_is_a, labels.are_a, alpha_oracle)
+        if a + b >= 1.0:
+            raise ImpossibleRateError(
+                f"the oracle said '{labels.certified_class}' on {labels.said_a_is_other} of {labels.are_other} answers "
+                f"that are not: a may be {a:.4f}, b is at least {b:.4f}, and they must sum to less than 1. "
+                + _remedy(labels.said_a_is_other, labels.are_other, alpha_oracle, 1.0 - b)
+            )
+        spent = alpha_oracle * (2 if estimate_missed else 1)
+        return cls(false_a_upper=a, missed_a_lower=b, alpha_oracle=spent, labels=labels)
+
+    @property
+    def name(self) -> str:
+        """For example `class_conditional(false_a≤0.1, missed_a≥0.0)`."""
+        return f"class_conditional(false_a≤{self.false_a_upper!r}, missed_a≥{self.missed_a_lower!r})"
+
+    @property
+    def assumption(self) -> str:
+        """What is taken to be true."""
+        return (
+            "on the draws of this request, independently over them, the oracle gives the certified class to answers "
+            f"that are not of it with probability at most {self.false_a_upper:g}, and misses answers that are with "
+            f"probability at least {self.missed_a_lower:g}"
+        )
+
+    @property
+    def _largest_q(self) -> float:
+        return 1.0 - self.missed_a_lower
+
+    def _correct(self, q_lower: float) -> float:
+        a, b = self.false_a_upper, self.missed_a_lower
+        # If the true a + b were 1 or more, q would not exceed the true a, so this could not be positive.
+        return (q_lower - a) / (1.0 - a - b)
+
+    def _required_q(self, target: float) -> float:
+        return self.false_a_upper + target * (1.0 - self.false_a_upper - self.missed_a_lower)
+
+
+class WorstCaseError(_ErrorModel):
+    """`P[oracle says A and the answer is not A] ≤ ε` over one draw, whatever the pattern over answers: `p ≥ q − ε`.
+
+    The default once an error rate is bounded, and the only model that covers remembered judgements.
+
+    Attributes:
+        rate_upper: upper bound on ε, in [0, 1/2).
+    """
+
+    kind: Literal["worst_case"] = "worst_case"
+    assumes_independence: ClassVar[bool] = False
+
+    rate_upper: float = Field(ge=0.0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if not self.rate_upper < 0.5:
+            raise ImpossibleRateError(
+                f"if up to {self.rate_upper} of the draws may be called the certified class wrongly, no majority can "
+                "be certified: rate_upper must be below 1/2; label more answers, or use a better oracle"
+            )
+        return self
+
+    @classmethod
+    def from_labelled(cls, labels: LabelledAnswers, alpha_oracle: float) -> Self:
+        """Bound ε by the answers called A that are not, among *all* labelled answers.
+
+        Args:
+            labels: independent held-out answers, one per request.
+            alpha_oracle: probability that the bound is wrong, in (0, 1).
+
+        Raises:
+            ImpossibleRateError: labels that are not held out or none at all, or a bound of 1/2 or more.
+        """
+        _require_labels(labels, labels.requests, "answers")
+        rate = clopper_pearson_upper(labels.said_a_is_other, labels.requests, alpha_oracle)
+        if rate >= 0.5:
+            raise ImpossibleRateError(
+                f"the oracle wrongly said '{labels.certified_class}' on {labels.said_a_is_other} of {labels.requests} "
+                f"labelled answers: the rate may be {rate:.4f}, and must be below 1/2. "
+                + _remedy(labels.said_a_is_other, labels.requests, alpha_oracle, 0.5)
+            )
+        return cls(rate_upper=rate, alpha_oracle=alpha_oracle, labels=labels)
+
+    @property
+    def name(self) -> str:
+        """For example `worst_case(rate≤0.1)`."""
+        return f"worst_case(rate≤{self.rate_upper!r})"
+
+    @property
+    def assumption(self) -> str:
+        """What is taken to be true."""
+        return (
+            "over a draw of this request, the oracle gives the certified class to an answer that is not of it with "
+            f"probability at most {self.rate_upper:g}, whatever the pattern over answers"
+        )
+
+    def _correct(self, q_lower: float) -> float:
+        return q_lower - self.rate_upper
+
+    def _required_q(self, target: float) -> float:
+        return target + self.rate_upper
+
+
+OracleError = Annotated[
+    UnknownSymmetricError | SymmetricError | ClassConditionalError | WorstCaseError, Field(discriminator="kind")
+]
+"""Any of the error models. None in its place means that the oracle is not measured: no statement about `p`."""
+
+
+def _at_majority(q_lower: float, p_lower: float) -> float:
+    """Theorems 4.1 and 4.2 speak of q ≥ 1/2. Below, flips may have made every vote (ε = q, p = 0): no statement."""
+    return p_lower if q_lower >= 0.5 else 0.0
+
+
+def _require_labels(labels: LabelledAnswers, number: int, what: str) -> None:
+    if not labels.held_out:
+        raise ImpossibleRateError(
+            "the labelled answers also chose the oracle, its threshold or the error model, so their error rate is too "
+            "kind: label answers that had no part in the choice"
+        )
+    if number == 0:
+        raise ImpossibleRateError(f"there are no labelled {what}: an error rate cannot be bounded without them")
+
+
+def _remedy(errors: int, answers: int, alpha: float, limit: float) -> str:
+    """How many labelled answers would do at the observed error rate."""
+    if errors >= limit * answers:
+        return "No number of labels helps at this rate: use a better oracle"
+    enough = answers
+    while clopper_pearson_upper(math.ceil(errors * enough / answers), enough, alpha) >= limit:
+        enough += max(1, enough // 64)
+    return f"At the observed rate, about {enough} labelled answers of this kind would do"
