@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +25,11 @@ class Verdict(StrEnum):
         if certified_class is None:
             return cls.ABSTAIN
         return cls(certified_class) if certified_class in {cls.HARMLESS, cls.HARMFUL} else cls.CERTIFIED
+
+
+StopReason = Literal["target", "futility", "budget", "deadline", "contradicted"]
+"""Why drawing ended: the target was certified, or hopeless; the budget or the time was spent; or the counts
+contradict what was assumed about the oracle, and there is no certificate."""
 
 
 class Certificate(BaseModel):
@@ -59,14 +65,24 @@ class Certificate(BaseModel):
     """Estimation draws by class, `failed` among them; they sum to `draws`."""
     draws: int = Field(ge=0)
     selection_draws: int = Field(default=0, ge=0)
+    budget: int = Field(ge=0)
+    """Draws that might have been spent."""
     looks: tuple[int, ...]
     """Numbers of draws at which the counts were looked at."""
-    stop_reason: str
+    stop_reason: StopReason
     method: str
+    """The lower bound: its looks, its α and how it is spent."""
+    rigorous: bool = True
+    """False for the paper's Algorithm 2, which estimates and does not certify; a policy treats it as an abstention."""
     sigma: float = Field(gt=0.0)
     alpha: float = Field(gt=0.0, lt=1.0)
+    """The whole error probability, `alpha_draws + alpha_oracle`, to be read with `class_rule`."""
+    alpha_draws: float = Field(gt=0.0, lt=1.0)
+    alpha_oracle: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Spent on estimating the oracle's error: one coin for all certificates that use the same labels."""
     class_rule: str
     oracle_error: str
+    """How the oracle is assumed to err, and on what labels that rests (the transfer assumption)."""
     image_sha256: tuple[str, ...]
     """Hash of each image's canonical pixels and shape."""
     resolution: tuple[tuple[int, int], ...]

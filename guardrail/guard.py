@@ -66,6 +66,7 @@ class Guard:
         max_prompt_chars: int = 32_000,
     ) -> None:
         self.classifier = SmoothedClassifier(model, oracle, smoothing)
+        self.oracle = oracle
         self.policy = policy or Policy()
         self.store = store
         self.audit = audit
@@ -107,9 +108,10 @@ class Guard:
         return self.classifier.model
 
     @property
-    def oracle(self) -> Oracle:
-        """What sorts its answers."""
-        return self.classifier.oracle
+    def target_radius(self) -> float:
+        """Radius at which drawing stops: the smoothing's own, else the policy's `min_radius`."""
+        target = self.classifier.smoothing.target_radius
+        return self.policy.min_radius if target is None else target
 
     def check(
         self,
@@ -222,7 +224,8 @@ class Guard:
         """
         from PIL import Image
 
-        once = self.classifier.smoothing.model_copy(update={"samples": 1})
+        self.classifier.prepare(self.target_radius)
+        once = self.classifier.smoothing.model_copy(update={"samples": 1, "looks": None})
         SmoothedClassifier(self.model, self.oracle, once).certify(Image.new("RGB", (64, 64), "white"), "Warm up.")
 
     def close(self) -> None:
@@ -256,14 +259,14 @@ class Guard:
             raise PromptTooLongError(
                 f"the prompt has {prompt.characters} characters, at most {self.max_prompt_chars} are checked"
             )
-        key = CertificateKey.of(pictures, self.classifier.context(prompt))
+        key = CertificateKey.of(pictures, self.classifier.context(prompt, self.target_radius))
         with _timed(timings, "store"):
             certificate = self._get(key)
         source: Source = "hit"
         if certificate is None:
             source = "computed"
             with _timed(timings, "smoothing"):
-                certificate = self.classifier.certify(pictures, prompt, self.policy.min_radius, deadline=until)
+                certificate = self.classifier.certify(pictures, prompt, self.target_radius, deadline=until)
             with _timed(timings, "store"):
                 self._put(key, certificate)
         decision = decision.model_copy(update={"certificate": certificate, "source": source, "prompt": prompt})

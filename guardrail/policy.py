@@ -86,7 +86,9 @@ class Policy(BaseModel):
     def judge(self, certificate: Certificate) -> dict[Reason, Action]:
         """Return what the certificate gives reason for; empty for a plain allow."""
         found: dict[Reason, Action] = {}
-        if certificate.verdict is Verdict.ABSTAIN and certificate.stop_reason == "deadline":
+        if not certificate.rigorous:
+            found[Reason.ABSTAINED] = Action(self.on_abstain)
+        elif certificate.verdict is Verdict.ABSTAIN and certificate.stop_reason == "deadline":
             found[Reason.DEADLINE] = Action(self.on_error)
         elif certificate.verdict is Verdict.ABSTAIN:
             found[Reason.ABSTAINED] = Action(self.on_abstain)

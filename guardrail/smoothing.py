@@ -6,21 +6,34 @@ import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, SecretBytes, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretBytes, field_validator, model_validator
 
-from guardrail.certificate import CERTIFICATE_VERSION, Certificate, Verdict
-from guardrail.errors import ConfigurationError, ModelError, PromptError
+from guardrail.certificate import CERTIFICATE_VERSION, Certificate, StopReason, Verdict
+from guardrail.class_rules import ClassRule, Rule
+from guardrail.errors import ModelError, PromptError
 from guardrail.images import ImageLimits, ImageSource, InputImage, load_images
 from guardrail.models.base import Answer, Draw, VisionLanguageModel
 from guardrail.noise import NoiseStream
-from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, ILLEGIBLE, Oracle, judge
+from guardrail.oracles.base import FAILED, HARMFUL, Oracle, SelectingOracle, judge
 from guardrail.prompts import Prompt
 from guardrail.resize import resize, resize_norm
-from guardrail.statistics import certified_radius, clopper_pearson_lower
+from guardrail.statistics import (
+    ConfidenceSequence,
+    ContradictedAssumptionError,
+    FixedSample,
+    LowerBound,
+    OracleError,
+    PowerSpending,
+    certified_radius,
+    default_looks,
+    predictive_probability,
+)
 
 LOW_ROBUSTNESS = 0.1
 """The paper's sign that a model has low robustness: a certified radius below this."""
@@ -39,17 +52,31 @@ class Smoothing(BaseModel):
     sigma: float = Field(default=0.5, gt=0.0, allow_inf_nan=False)
     """Standard deviation of the noise, in units of pixel values in [0, 1]."""
     samples: int = Field(default=100, ge=1, le=1_000_000)
-    """Draws per certificate."""
+    """Largest number of draws per certificate: the budget."""
     alpha: float = Field(default=0.001, gt=0.0, lt=1.0)
-    """Probability of a false certificate, to be read with the class rule."""
+    """Probability of a false certificate, to be read with the class rule; the oracle error's share is part of it."""
     target_radius: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
-    """Radius that suffices. Without early stopping it changes no draw; it is kept for the certificate's key."""
-    class_rule: Literal["auto", "each", "shared"] = "auto"
-    """`each`: every tested class at full α (a false harmless has probability ≤ α, a false harmful too);
-    `shared`: α divided by the number of tested classes (Bonferroni); `auto`: `each` for an oracle of harmful and
-    harmless answers, else `shared`."""
-    method: Literal["fixed"] = "fixed"
-    """Clopper–Pearson after a fixed number of draws, as in the paper."""
+    """Radius that suffices: drawing stops once it is certified or hopeless. None: a guard takes its policy's
+    `min_radius`; a bare classifier spends the budget."""
+    method: Literal["sequential", "fixed"] = "sequential"
+    """`sequential` looks at the counts while they come in and stops early, at the same α. Without a target there is
+    nothing to stop for, and it is `fixed`: Clopper–Pearson after all draws, as in the paper."""
+    looks: tuple[int, ...] | None = None
+    """Numbers of draws at which the counts are looked at; the last is `samples`. None: `default_looks`."""
+    batch: int | None = Field(default=None, ge=1)
+    """Number of draws that cost as much as one on this device; the default looks are then multiples of it."""
+    spending: float = Field(default=0.52, gt=0.0, allow_inf_nan=False)
+    """Exponent of the spending function: α·(n/samples)^spending may be spent by look n."""
+    futility: float = Field(default=0.05, ge=0.0, lt=1.0)
+    """Give up when the predictive probability of still reaching the target falls below this. It costs no α."""
+    class_rule: Rule = "auto"
+    """Which classes are tested at which part of α: see `ClassRule`."""
+    certified_class: str | None = None
+    """The class under test, for `class_rule="fixed"`."""
+    selection_samples: int = Field(default=20, ge=1, le=10_000)
+    """Draws on which a class is selected, where the rule or the oracle selects one. They are not counted again."""
+    oracle_error: OracleError | None = None
+    """How the oracle errs; None: not measured, and the certificate is about the oracle's verdict only."""
     max_side: int = Field(default=1024, ge=1)
     """Longest side, in pixels, at which noise is added for a model without a resolution of its own."""
     key: SecretBytes | None = Field(default=None, exclude=True)
@@ -63,6 +90,33 @@ class Smoothing(BaseModel):
             raise ValueError("the noise key needs at least 16 bytes; make one with `openssl rand -hex 32`")
         return key
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Smoothing:
+        if self.looks is not None:
+            ConfidenceSequence(self.looks, self.alpha)  # says what is wrong with them
+            if self.looks[-1] != self.samples:
+                raise ValueError(f"the last of the looks {self.looks} must be samples, {self.samples}")
+        if self.alpha_draws <= 0.0:
+            raise ValueError(
+                f"the oracle error was estimated at alpha_oracle {self.alpha_oracle}, which leaves nothing of alpha "
+                f"{self.alpha} for the draws: raise alpha, or estimate at a smaller alpha_oracle"
+            )
+        return self
+
+    @property
+    def alpha_oracle(self) -> float:
+        """The part of α that estimating the oracle's error has spent."""
+        return self.oracle_error.alpha_oracle if self.oracle_error else 0.0
+
+    @property
+    def alpha_draws(self) -> float:
+        """The part of α that is left for the draws."""
+        return self.alpha - self.alpha_oracle
+
+    def sequence(self, alpha: float) -> ConfidenceSequence:
+        """Return the bound that may be looked at while the draws come in."""
+        return _sequence(self.looks or default_looks(self.samples, self.batch), alpha, self.spending)
+
 
 class SmoothedClassifier:
     """A vision-language model, smoothed: its verdict on an image request comes with a radius.
@@ -71,21 +125,35 @@ class SmoothedClassifier:
     below R (at the certification resolution, pixel values in [0, 1]) changes the smoothed verdict (Cohen et al.
     2019, Theorem 1; arXiv 2509.16088, section 4). Given the prompt, the images reach the model, and through its
     answers the oracle, only as x + δ.
+
+    Args:
+        model: what is smoothed.
+        oracle: sorts its answers; one that finds its classes (`SelectingOracle`) is fixed on draws of its own.
+        smoothing: noise, budget, α, and what is assumed about the oracle's errors.
+
+    Raises:
+        ConfigurationError: the oracle has no class to certify.
+        ContradictedAssumptionError: the oracle error assumes independent errors, and this oracle repeats its
+            judgement for an equal answer.
     """
 
-    def __init__(self, model: VisionLanguageModel, oracle: Oracle, smoothing: Smoothing | None = None) -> None:
+    def __init__(
+        self, model: VisionLanguageModel, oracle: Oracle | SelectingOracle, smoothing: Smoothing | None = None
+    ) -> None:
         self.model = model
         self.oracle = oracle
         self.smoothing = smoothing or Smoothing()
         key = self.smoothing.key
         self._key = key.get_secret_value() if key else secrets.token_bytes(32)
-        self._tested, self._rule, self._alpha = self._class_rule()
+        if self.smoothing.oracle_error is not None:
+            self.smoothing.oracle_error.require_judgements(remembered=not judges_afresh(oracle))
+        self._rule = self._fixed_rule()
 
     def certify(
         self,
         images: ImageSource | Iterable[ImageSource],
         prompt: str | Prompt,
-        target_radius: float | None = None,  # noqa: ARG002
+        target_radius: float | None = None,
         *,
         limits: ImageLimits | None = None,
         deadline: float | None = None,
@@ -95,9 +163,11 @@ class SmoothedClassifier:
         Args:
             images: one or several images, in the order of their places in the prompt.
             prompt: the text, or a conversation with a place for each image.
-            target_radius: radius that suffices; with a fixed number of draws it changes nothing.
+            target_radius: radius that suffices, at least 0; None: `Smoothing.target_radius`, and if that is None too,
+                the budget is spent and the largest radius reported.
             limits: bounds on images; the defaults if None.
-            deadline: `time.monotonic()` after which draws not yet begun count as failed.
+            deadline: `time.monotonic()` after which draws not yet begun are not waited for: the last look whose draws
+                are all in counts, and before the first look the missing draws count as failed.
 
         Returns:
             The certificate; its verdict is `abstain` where no class has a lower bound above 1/2.
@@ -114,58 +184,166 @@ class SmoothedClassifier:
         prompt = Prompt.of(prompt, len(pictures))
         sizes = [self._resolution(picture) for picture in pictures]
         self.model.check(prompt, sizes)
+        target = self.smoothing.target_radius if target_radius is None else target_radius
 
-        draws = self.draws(pictures, prompt, range(self.smoothing.samples))
+        run = self._select(pictures, prompt, target, deadline)
+        draws = self.draws(pictures, prompt, range(self.smoothing.samples), target)
+        for look in run.bound.looks:
+            new = self._answer(draws[len(run.answers) : look], deadline)
+            late = any(answer.failed == "deadline" for answer in new)
+            if late and run.looks:
+                run.stop = "deadline"
+                break
+            run.count(new, self._judge(run, new, prompt), look)
+            run.stop = "deadline" if late else self._stop(run, look, target)
+            if run.stop is not None:
+                break
+        return self._certificate(run, pictures, sizes, prompt)
+
+    def draws(
+        self,
+        pictures: Sequence[InputImage],
+        prompt: Prompt,
+        indices: Iterable[int],
+        target_radius: float | None = None,
+        purpose: Literal["estimation", "selection"] = "estimation",
+    ) -> list[Draw]:
+        """Return the draws with these indices, the very ones that `certify` makes for this request and target."""
+        x = tuple(resize(picture.pixels, self._resolution(picture)) for picture in pictures)
+        target = self.smoothing.target_radius if target_radius is None else target_radius
+        stream = NoiseStream.derive(self._key, self._request(x, prompt, target), purpose)
+        return [Draw(x, prompt, self.smoothing.sigma, stream, i) for i in indices]
+
+    def context(self, prompt: Prompt, target_radius: float | None = None) -> str:
+        """Return the digest (SHA-256, hex) of everything but the images that the verdict depends on."""
+        smoothing = self.smoothing.model_dump_json(exclude={"key"})
+        names = (self.model.name, self.oracle.name, smoothing, repr(target_radius))
+        return _digest(part.encode() for part in (str(CERTIFICATE_VERSION), prompt.digest, *names)).hex()
+
+    def prepare(self, target_radius: float | None = None) -> None:
+        """Build the tables of the bound ahead of the first request: up to seconds for budgets of a thousand draws."""
+        if self._rule is not None:
+            self._bound(self._rule, target_radius)
+
+    def _select(
+        self, pictures: Sequence[InputImage], prompt: Prompt, target: float | None, deadline: float | None
+    ) -> _Run:
+        """Fix oracle, classes under test and bound; what is chosen from draws is chosen on draws of its own."""
+        smoothing, oracle = self.smoothing, self.oracle
+        if self._rule is not None and isinstance(oracle, Oracle):
+            return _Run(oracle, self._rule, self._bound(self._rule, target))
+        draws = self.draws(pictures, prompt, range(smoothing.selection_samples), target, "selection")
         answers = self._answer(draws, deadline)
-        labels = judge(self.oracle, answers, prompt)
-        counts = Counter(labels)
-        bounds = {c: clopper_pearson_lower(counts[c], len(draws), self._alpha) for c in self._tested}
-        leader = max(self._tested, key=lambda c: bounds[c])
-        radius = certified_radius(bounds[leader], self.smoothing.sigma)
-        certified = leader if radius > 0.0 else None
+        if isinstance(oracle, Oracle):
+            votes = Counter(judge(oracle, answers, prompt))
+            open_to = ClassRule.of("shared", oracle.classes, smoothing.alpha_draws).tested
+            selected = max(open_to, key=lambda c: votes[c])
+        else:
+            oracle = oracle.fix([answer.text for answer in answers if answer.failed is None], prompt)
+            selected = oracle.classes[0]
+        rule = ClassRule.of("selection", oracle.classes, smoothing.alpha_draws, selected)
+        return _Run(oracle, rule, self._bound(rule, target), len(draws))
 
-        late = any(answer.failed == "deadline" for answer in answers)
+    def _fixed_rule(self) -> ClassRule | None:
+        """Return the class rule; None where classes are selected per request."""
+        smoothing, oracle = self.smoothing, self.oracle
+        if smoothing.class_rule == "selection" or not isinstance(oracle, Oracle):
+            return None
+        return ClassRule.of(smoothing.class_rule, oracle.classes, smoothing.alpha_draws, smoothing.certified_class)
+
+    def _bound(self, rule: ClassRule, target: float | None) -> LowerBound:
+        """Return the lower bound, chosen before the first draw: a sequence only where there is something to stop for.
+
+        That is a target which the sequence reaches when all draws agree; beyond it, the fixed sample reaches further.
+        """
+        fixed = FixedSample(self.smoothing.samples, rule.alpha_each)
+        if self.smoothing.method == "fixed" or target is None:
+            return fixed
+        sequence = self.smoothing.sequence(rule.alpha_each)
+        last = sequence.looks[-1]
+        reachable = (sequence.required_count(self._required_q(c, target), last) <= last for c in rule.tested)
+        return sequence if any(reachable) else fixed
+
+    def _stop(self, run: _Run, look: int, target: float | None) -> StopReason | None:
+        """Say whether to stop at this look: certified, or hopeless. Either is sound at the bound's looks."""
+        if target is None:
+            return None
+        needed = {c: self._required_q(c, target) for c in run.rule.tested}
+        if any(run.counts[c] >= run.bound.required_count(q, look) for c, q in needed.items()):
+            return "target"
+        if look == run.bound.looks[-1]:
+            return None
+        chances = (predictive_probability(run.bound, q, run.counts[c], look) for c, q in needed.items())
+        return "futility" if max(chances) < self.smoothing.futility else None
+
+    def _required_q(self, tested: str, target: float) -> float:
+        """Return the lower bound on q that brings the class's radius to the target; 1 if none does."""
+        from scipy.special import ndtr
+
+        q = float(ndtr(target / self.smoothing.sigma))
+        error = self._error_of(tested)
+        return 1.0 if q >= 1.0 else q if error is None else error.required_q(q)
+
+    def _error_of(self, certified: str) -> OracleError | None:
+        """Return the error model, if it speaks of this class."""
+        error = self.smoothing.oracle_error
+        about = error.labels.certified_class if error is not None and error.labels is not None else certified
+        return error if about == certified else None
+
+    def _certificate(
+        self, run: _Run, pictures: Sequence[InputImage], sizes: Sequence[tuple[int, int]], prompt: Prompt
+    ) -> Certificate:
+        smoothing, error, warnings = self.smoothing, self.smoothing.oracle_error, list[str]()
+        leader = max(run.rule.tested, key=lambda c: run.q_lower[c])
+        q_lower, p_lower, radius_true = run.q_lower[leader], None, None
+        radius_oracle = certified_radius(q_lower, smoothing.sigma)
+        about = self._error_of(leader)
+        if about is not None and radius_oracle > 0.0:
+            try:
+                p_lower = about.correct(q_lower)
+                radius_true = certified_radius(p_lower, smoothing.sigma)
+            except ContradictedAssumptionError as contradiction:
+                warnings.append(str(contradiction))
+                run.stop, radius_oracle = "contradicted", 0.0
+        radius = radius_oracle if radius_true is None else min(radius_oracle, radius_true)
+        certified = leader if radius > 0.0 else None
+        if certified is None:
+            radius_oracle, radius_true = 0.0, None if radius_true is None else 0.0
         return Certificate(
             verdict=Verdict.of(certified),
             certified_class=certified,
             radius=radius,
-            radius_oracle=radius,
+            radius_oracle=radius_oracle,
+            radius_true=radius_true,
             radius_original_pixels=radius / _joint_norm(pictures, sizes),
-            q_lower=bounds[leader],
-            counts={label: counts[label] for label in sorted({*self.oracle.classes, *counts})},
-            draws=len(draws),
-            looks=(len(draws),),
-            stop_reason="deadline" if late else "budget",
-            method=f"{self.smoothing.method}: Clopper-Pearson after {len(draws)} draws",
-            sigma=self.smoothing.sigma,
-            alpha=self.smoothing.alpha,
-            class_rule=self._rule,
-            oracle_error="not measured: about the oracle's verdict only",
+            q_lower=q_lower,
+            p_lower=p_lower,
+            counts={label: run.counts[label] for label in sorted({*run.oracle.classes, *run.counts})},
+            draws=len(run.answers),
+            selection_draws=run.selected,
+            budget=smoothing.samples,
+            looks=tuple(run.looks),
+            stop_reason=run.stop or "budget",
+            method=run.bound.name,
+            sigma=smoothing.sigma,
+            alpha=smoothing.alpha,
+            alpha_draws=smoothing.alpha_draws,
+            alpha_oracle=smoothing.alpha_oracle,
+            class_rule=run.rule.name,
+            oracle_error=_stated(error),
             image_sha256=tuple(picture.sha256 for picture in pictures),
             resolution=tuple(sizes),
             prompt_sha256=prompt.digest,
             model=self.model.name,
-            oracle=self.oracle.name,
-            answer=_first(answers, labels, certified),
-            warnings=tuple(self._warnings(certified, radius, counts)),
+            oracle=run.oracle.name,
+            answer=_first(run.answers, run.labels, certified),
+            warnings=(*warnings, *_warnings(certified, radius, run.counts, error)),
         )
 
-    def draws(self, pictures: Sequence[InputImage], prompt: Prompt, indices: Iterable[int]) -> list[Draw]:
-        """Return the estimation draws with these indices, the very ones that `certify` counts."""
-        x = tuple(resize(picture.pixels, self._resolution(picture)) for picture in pictures)
-        stream = NoiseStream.derive(self._key, self._request(x, prompt), "estimation")
-        return [Draw(x, prompt, self.smoothing.sigma, stream, i) for i in indices]
-
-    def context(self, prompt: Prompt) -> str:
-        """Return the digest (SHA-256, hex) of everything but the images that the verdict depends on."""
-        smoothing = self.smoothing.model_dump_json(exclude={"key"})
-        parts = (str(CERTIFICATE_VERSION), prompt.digest, self.model.name, self.oracle.name, smoothing)
-        return _digest(part.encode() for part in parts).hex()
-
-    def _request(self, x: Sequence[NDArray[np.float64]], prompt: Prompt) -> bytes:
+    def _request(self, x: Sequence[NDArray[np.float64]], prompt: Prompt, target: float | None) -> bytes:
         """Return the digest of the request: every bit of the resized pixels, and the context."""
         pixels = (part for image in x for part in (repr(image.shape).encode(), image.tobytes()))
-        return _digest((self.context(prompt).encode(), *pixels))
+        return _digest((self.context(prompt, target).encode(), *pixels))
 
     def _resolution(self, picture: InputImage) -> tuple[int, int]:
         if self.model.resolution is not None:
@@ -184,24 +362,71 @@ class SmoothedClassifier:
             raise ModelError(f"model {self.model.name} gave {len(answers)} answers to {len(draws)} draws")
         return answers
 
-    def _class_rule(self) -> tuple[tuple[str, ...], str, float]:
-        """Return the classes under test, the rule in words, and the α that each class gets."""
-        classes, alpha, rule = self.oracle.classes, self.smoothing.alpha, self.smoothing.class_rule
-        judging = {HARMLESS, HARMFUL} <= set(classes)
-        tested = (HARMLESS, HARMFUL) if judging else tuple(c for c in classes if c not in {FAILED, ILLEGIBLE})
-        if not tested:
-            raise ConfigurationError(f"oracle {self.oracle.name} has no class to certify: {classes}")
-        if rule == "each" or (rule == "auto" and judging) or len(tested) == 1:
-            return tested, f"{', '.join(tested)}: each at alpha", alpha
-        return tested, f"{', '.join(tested)}: alpha shared ({alpha / len(tested):.3g} each)", alpha / len(tested)
+    def _judge(self, run: _Run, answers: Sequence[Answer], prompt: Prompt) -> list[str]:
+        """Judge answers; equal ones once per request, unless the error model needs every draw judged afresh."""
+        error = self.smoothing.oracle_error
+        afresh = error is not None and error.assumes_independence
+        return judge(run.oracle, answers, prompt, None if afresh else run.judged)
 
-    def _warnings(self, certified: str | None, radius: float, counts: Counter[str]) -> Iterable[str]:
-        if certified is not None and radius < LOW_ROBUSTNESS:
-            yield f"radius {radius:.3f} is below {LOW_ROBUSTNESS}: low robustness; a larger sigma or training may help"
-        if counts[FAILED]:
-            yield f"{counts[FAILED]} draws failed; they count against the certified class"
+
+@dataclass
+class _Run:
+    """What has been drawn for one request."""
+
+    oracle: Oracle
+    rule: ClassRule
+    bound: LowerBound
+    selected: int = 0
+    """Draws spent on selecting a class."""
+    answers: list[Answer] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    judged: dict[str, str] = field(default_factory=dict)
+    """Judgements by answer."""
+    counts: Counter[str] = field(default_factory=Counter)
+    looks: list[int] = field(default_factory=list)
+    q_lower: dict[str, float] = field(default_factory=dict)
+    """The best bound so far for each class under test; it holds at all looks together."""
+    stop: StopReason | None = None
+
+    def count(self, answers: Sequence[Answer], labels: Sequence[str], look: int) -> None:
+        """Count the draws up to this look, by index, and look."""
+        self.answers += answers
+        self.labels += labels
+        self.counts.update(labels)
+        self.looks.append(look)
+        for c in self.rule.tested:
+            self.q_lower[c] = max(self.q_lower.get(c, 0.0), self.bound.lower(self.counts[c], look))
+
+
+@lru_cache(maxsize=32)
+def _sequence(looks: tuple[int, ...], alpha: float, spending: float) -> ConfidenceSequence:
+    """Return the sequence, the same object for the same arguments: its tables are built once."""
+    return ConfidenceSequence(looks, alpha, PowerSpending(spending))
+
+
+def judges_afresh(oracle: object) -> bool:
+    """Whether an oracle judges equal answers independently, as a sampled judge does and a list of words does not.
+
+    An oracle says so by an attribute `judges_afresh`. Without it, an error model that assumes independent errors is
+    refused: errors fixed per answer can be wrong on all draws at once.
+    """
+    return bool(getattr(oracle, "judges_afresh", False))
+
+
+def _stated(error: OracleError | None) -> str:
+    if error is None:
+        return "not measured: about the oracle's verdict only"
+    return "; ".join(filter(None, (error.name, f"assumes that {error.assumption}", error.transfer)))
+
+
+def _warnings(certified: str | None, radius: float, counts: Counter[str], error: OracleError | None) -> Iterable[str]:
+    if certified is not None and radius < LOW_ROBUSTNESS:
+        yield f"radius {radius:.3f} is below {LOW_ROBUSTNESS}: low robustness; a larger sigma or training may help"
+    if counts[FAILED]:
+        yield f"{counts[FAILED]} draws failed; they count against the certified class"
+    if error is None:
         yield "oracle error not measured: the radius protects the oracle's verdict, not what the answers really are"
-        yield "recall of harmful images under noise not measured: a model that cannot see certifies everything harmless"
+    yield "recall of harmful images under noise not measured: a model that cannot see certifies everything harmless"
 
 
 def _joint_norm(pictures: Sequence[InputImage], sizes: Sequence[tuple[int, int]]) -> float:

@@ -40,20 +40,44 @@ class Oracle(Protocol):
         """
 
 
+@runtime_checkable
 class SelectingOracle(Protocol):
-    """An oracle whose classes are found from the selection draws, such as semantic equivalence."""
+    """An oracle whose classes are found from the selection draws, such as semantic equivalence.
+
+    It must have no `classify`: classes found from a set of answers may not be estimated on that set.
+    """
+
+    @property
+    def name(self) -> str:
+        """All that its choice and its judgements depend on."""
 
     def fix(self, answers: Sequence[str], prompt: Prompt) -> Oracle:
-        """Return the oracle for the estimation draws."""
+        """Return the oracle for the estimation draws; its first class is the one under test.
+
+        Raises:
+            OracleError: no class can be found, for instance because every selection draw failed.
+        """
 
 
-def judge(oracle: Oracle, answers: Sequence[Answer], prompt: Prompt) -> list[str]:
-    """Return the class of each answer; equal texts are judged once, failed answers are `failed` unseen.
+def judge(
+    oracle: Oracle, answers: Sequence[Answer], prompt: Prompt, remembered: dict[str, str] | None = None
+) -> list[str]:
+    """Return the class of each answer; failed answers are `failed` unseen.
+
+    Args:
+        oracle: says the class.
+        answers: what the model said to one prompt.
+        prompt: that prompt.
+        remembered: judgements by text. Equal texts are then judged once, also over several calls with the same
+            table, to which new judgements are added: draws stay independent given the table, but errors are fixed
+            per answer. None: every answer is judged on its own.
 
     Raises:
         OracleError: the oracle failed as a whole, or said something that is not one of its classes.
     """
-    texts = list(dict.fromkeys(answer.text for answer in answers if answer.failed is None))
+    texts = [answer.text for answer in answers if answer.failed is None]
+    if remembered is not None:
+        texts = [text for text in dict.fromkeys(texts) if text not in remembered]
     try:
         labels = oracle.classify(texts, [prompt] * len(texts)) if texts else []
     except OracleError:
@@ -65,8 +89,11 @@ def judge(oracle: Oracle, answers: Sequence[Answer], prompt: Prompt) -> list[str
     strange = set(labels) - {*oracle.classes, FAILED}
     if strange:
         raise OracleError(f"oracle {oracle.name} said {sorted(strange)}, its classes are {oracle.classes}")
-    known = dict(zip(texts, labels, strict=True))
-    return [FAILED if answer.failed is not None else known[answer.text] for answer in answers]
+    if remembered is None:
+        fresh = iter(labels)
+        return [FAILED if answer.failed is not None else next(fresh) for answer in answers]
+    remembered.update(zip(texts, labels, strict=True))
+    return [FAILED if answer.failed is not None else remembered[answer.text] for answer in answers]
 
 
 _PUNCTUATION = str.maketrans(

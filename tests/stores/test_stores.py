@@ -35,6 +35,13 @@ def store(request: pytest.FixtureRequest) -> Iterator[CertificateStore]:
     made.close()
 
 
+@pytest.fixture
+def redis_store(redis_server: RedisServer) -> Iterator[RedisStore]:
+    made = RedisStore(redis_server.url)
+    yield made
+    made.close()
+
+
 def test_what_was_put_is_got_exactly(store: CertificateStore, certificate: Certificate) -> None:
     assert store.get(KEY) is None
     store.put(KEY, certificate)
@@ -62,22 +69,20 @@ def test_memory_is_bounded_and_forgets_the_least_used(certificate: Certificate) 
 
 
 def test_all_certificates_of_an_image_stand_together_in_redis(
-    redis_server: RedisServer, certificate: Certificate
+    redis_server: RedisServer, redis_store: RedisStore, certificate: Certificate
 ) -> None:
-    store = RedisStore(redis_server.url)
     for context in "xyz":
-        store.put(CertificateKey("a" * 64, context * 64), certificate)
-    store.put(CertificateKey("b" * 64, "x" * 64), certificate)
+        redis_store.put(CertificateKey("a" * 64, context * 64), certificate)
+    redis_store.put(CertificateKey("b" * 64, "x" * 64), certificate)
     with redis.Redis.from_url(redis_server.url) as client:
         assert len(list(client.scan_iter(f"guardrail:v1:certificate:{'a' * 64}:*"))) == 3
 
 
-def test_garbage_in_redis_is_a_miss(redis_server: RedisServer) -> None:
-    store = RedisStore(redis_server.url)
+def test_garbage_in_redis_is_a_miss(redis_server: RedisServer, redis_store: RedisStore) -> None:
     with redis.Redis.from_url(redis_server.url) as client:
         for garbage in (b"", b"{", b"\xff\xfe", b'{"verdict": "harmless"}', b"[]"):
             client.set(str(KEY), garbage)
-            assert store.get(KEY) is None
+            assert redis_store.get(KEY) is None
 
 
 def test_two_guards_share_a_certificate_through_redis_and_an_outage_is_computed_through(
@@ -86,14 +91,14 @@ def test_two_guards_share_a_certificate_through_redis_and_an_outage_is_computed_
     def replica() -> Guard:
         return Guard(HalfSpaceVLM(0.0), ORACLE, store=RedisStore(redis_server.url))
 
-    assert replica().check(IMAGE, "?").source == "computed"
-    second = replica()
-    assert second.check(IMAGE, "?").source == "hit"
-    redis_server.stop()
-    assert second.check(IMAGE, "?").source == "computed"
-    redis_server.start()
-    assert second.check(IMAGE, "?").source == "computed"
-    assert second.check(IMAGE, "?").source == "hit"
+    with replica() as first, replica() as second:
+        assert first.check(IMAGE, "?").source == "computed"
+        assert second.check(IMAGE, "?").source == "hit"
+        redis_server.stop()
+        assert second.check(IMAGE, "?").source == "computed"
+        redis_server.start()
+        assert second.check(IMAGE, "?").source == "computed"
+        assert second.check(IMAGE, "?").source == "hit"
 
 
 def test_an_unreachable_redis_is_a_store_error_without_its_password() -> None:
@@ -103,6 +108,7 @@ def test_an_unreachable_redis_is_a_store_error_without_its_password() -> None:
             ask()
         assert "hunter2" not in str(caught.value)
     assert "hunter2" not in repr(store)
+    store.close()
 
 
 def test_impossible_settings_are_refused() -> None:
