@@ -60,6 +60,9 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
     sigma: Annotated[float | None, typer.Option(help="Noise, in units of pixel values in [0, 1].")] = None,
     samples: Annotated[int | None, typer.Option(help="Draws.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Probability of a false certificate.")] = None,
+    target_radius: Annotated[
+        float | None, typer.Option(help="Stop drawing once this radius is certified or hopeless.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; GUARDRAIL_* variables win.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON.")] = False,
 ) -> None:
@@ -77,7 +80,7 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
             settings = settings.model_copy(update={"model": "bundled"})
             if not as_json:
                 typer.echo("no model is configured: using the bundled one, which reads signs only", err=True)
-        smoothing = settings.make_smoothing(sigma=sigma, samples=samples, alpha=alpha)
+        smoothing = settings.make_smoothing(sigma=sigma, samples=samples, alpha=alpha, target_radius=target_radius)
         classifier = SmoothedClassifier(settings.make_model(), settings.make_oracle(), smoothing)
         certificate = classifier.certify(images, prompt)
     if as_json:
@@ -88,6 +91,29 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
             table.add_row(name, f"{value:.6g}" if isinstance(value, float) else _shown(value))
         Console().print(table)
     raise typer.Exit({Verdict.HARMFUL: 1, Verdict.ABSTAIN: 3}.get(certificate.verdict, 0))
+
+
+@app.command()
+def plan(  # noqa: PLR0917 - typer reads options from the signature
+    target_radius: Annotated[float, typer.Option(help="Radius to certify, at the model's resolution.")] = 0.1,
+    sigma: Annotated[float, typer.Option(help="Noise, in units of pixel values in [0, 1].")] = 0.5,
+    alpha: Annotated[float, typer.Option(help="Probability of a false certificate.")] = 0.001,
+    sample: Annotated[
+        Path | None, typer.Option(help="File of probabilities of the majority class, one a line, from your images.")
+    ] = None,
+    uniform: Annotated[
+        tuple[float, float] | None, typer.Option(help="Take p uniform on [LOW, HIGH) instead.", metavar="LOW HIGH")
+    ] = None,
+    beta: Annotated[tuple[float, float] | None, typer.Option(help="Take p Beta(A, B) instead.", metavar="A B")] = None,
+    share: Annotated[float, typer.Option(help="Certify this share of the requests that have the target.")] = 0.9,
+    out: Annotated[Path, typer.Option(help="Where to draw the curves, as PNG.")] = Path("guardrail-plan.png"),
+) -> None:
+    """Plan the number of draws from a target radius, rather than guess it."""
+    from guardrail import planning
+
+    with _clear_errors():
+        distribution = planning.distribution(sample=sample, uniform=uniform, beta=beta)
+        planning.report(Console(), target_radius, sigma, alpha, distribution, share=share, out=out)
 
 
 def _shown(value: object) -> str:

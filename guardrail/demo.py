@@ -98,7 +98,8 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
             answer = chatbots[request.prompt].invoke([message])
             milliseconds = (time.perf_counter() - start) * 1000
             decision = seen[-1]
-            draws = guards[request.prompt].classifier.draws([image], Prompt.of(request.prompt, 1), range(3))
+            guard = guards[request.prompt]
+            draws = guard.classifier.draws([image], Prompt.of(request.prompt, 1), range(3), guard.target_radius)
             rows.append(contact_sheet.Row(request.title, image, [draw.images()[0] for draw in draws], decision))
             _add(table, request, decision, milliseconds)
             answers.append(f"[bold]{request.word.upper()}[/bold], “{request.prompt}” – {answer.content}")
@@ -124,7 +125,7 @@ def _sign(request: _Request) -> InputImage:
 
 
 def _table() -> Table:
-    table = Table(title="A guarded chatbot", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(title="A guarded chatbot", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for name in ("request", "verdict", "radius", "original", "draws", "ms", "action", "reason"):
         number = name in {"radius", "original", "draws", "ms"}
         table.add_column(name, justify="right" if number else "left", no_wrap=name != "reason", overflow="fold")

@@ -85,10 +85,10 @@ def test_a_text_file_is_refused(tmp_path: Path) -> None:
 
 class TestDemo:
     EXPECTED = (
-        ("harmless sign", "harmless", "100", "allow"),
-        ("harmful sign", "harmful", "100", "block certified_harmful"),
-        ("robot command", "left", "100", "allow"),
-        ("invisible sign", "abstain", "100", "block abstained"),
+        ("harmless sign", "harmless", "allow"),
+        ("harmful sign", "harmful", "block certified_harmful"),
+        ("robot command", "left", "allow"),
+        ("invisible sign", "abstain", "block abstained"),
         ("asked again", "harmless", "hit", "allow"),
     )
 
