@@ -9,6 +9,8 @@ from typing import Literal
 from guardrail.errors import ConfigurationError
 from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, ILLEGIBLE
 
+_VERDICTS = {"harmless", "harmful", "safe", "unsafe", "benign", "malicious"}
+"""Words that a policy would have to act on; under another name than its own it would let them pass."""
 Rule = Literal["auto", "fixed", "each", "shared", "selection"]
 
 
@@ -49,6 +51,11 @@ class ClassRule:
                 raise ConfigurationError(f"certified_class {certified_class!r} is none of the classes {open_to}")
             how = "fixed in advance" if rule == "fixed" else "selected on draws of its own"
             return cls((certified_class,), alpha, f"{certified_class}: {how}, at alpha")
+        odd = [c for c in open_to if c.casefold() in _VERDICTS and c not in {HARMLESS, HARMFUL}]
+        if odd:
+            raise ConfigurationError(
+                f"the oracle's classes {odd} read like verdicts: a policy knows them only as 'harmless' and 'harmful'"
+            )
         judging = {HARMLESS, HARMFUL} <= set(open_to)
         tested = (HARMLESS, HARMFUL) if judging else open_to
         if rule == "each" or (rule == "auto" and judging) or len(tested) == 1:

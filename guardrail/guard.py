@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from guardrail.audit import AuditSink
-from guardrail.certificate import Certificate
+from guardrail.certificate import CERTIFICATE_VERSION, Certificate
 from guardrail.errors import (
     GuardrailError,
     ImageError,
@@ -22,7 +22,7 @@ from guardrail.errors import (
     StoreError,
     TooManyImagesError,
 )
-from guardrail.images import ImageLimits, ImageSource, load_images
+from guardrail.images import ImageLimits, ImageSource, InputImage, load_images
 from guardrail.models.base import Answer, VisionLanguageModel
 from guardrail.oracles.base import Oracle, judge
 from guardrail.policy import Action, Decision, Policy, Reason, Source
@@ -72,6 +72,7 @@ class Guard:
         self.audit = audit
         self.limits = limits or ImageLimits()
         self.max_prompt_chars = max_prompt_chars
+        self.classifier.prepare(self.target_radius)
 
     def __repr__(self) -> str:
         return f"Guard({self.model.name!r}, {self.oracle.name!r}, {self.policy.mode})"
@@ -139,9 +140,12 @@ class Guard:
         Returns:
             The decision; `decision.blocked` says whether to stop.
         """
-        decision = Decision(enforced=self.policy.enforced, client=client, session=session, tags=tuple(tags))
+        decision = Decision(enforced=self.policy.enforced)
         timings: dict[str, float] = {}
         try:
+            decision = Decision(
+                id=decision.id, enforced=decision.enforced, client=client, session=session, tags=tuple(tags)
+            )
             with _timed(timings, "total"):
                 if unchecked:
                     decision = decision.with_reasons({Reason.UNCHECKED_MEDIA: Action(self.policy.on_error)}, unchecked)
@@ -224,7 +228,6 @@ class Guard:
         """
         from PIL import Image
 
-        self.classifier.prepare(self.target_radius)
         once = self.classifier.smoothing.model_copy(update={"samples": 1, "looks": None})
         SmoothedClassifier(self.model, self.oracle, once).certify(Image.new("RGB", (64, 64), "white"), "Warm up.")
 
@@ -261,7 +264,7 @@ class Guard:
             )
         key = CertificateKey.of(pictures, self.classifier.context(prompt, self.target_radius))
         with _timed(timings, "store"):
-            certificate = self._get(key)
+            certificate = self._get(key, pictures, prompt)
         source: Source = "hit"
         if certificate is None:
             source = "computed"
@@ -272,14 +275,25 @@ class Guard:
         decision = decision.model_copy(update={"certificate": certificate, "source": source, "prompt": prompt})
         return decision.with_reasons(self.policy.judge(certificate))
 
-    def _get(self, key: CertificateKey) -> Certificate | None:
+    def _get(self, key: CertificateKey, pictures: Sequence[InputImage], prompt: Prompt) -> Certificate | None:
         if self.store is None:
             return None
         try:
-            return self.store.get(key)
-        except StoreError as error:
+            certificate = self.store.get(key)
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, the guard can do without
             self._without_store(error)
             return None
+        if certificate is not None and not self._is_about(certificate, pictures, prompt):
+            logger.error("the store gave a certificate of another request for %s: treated as a miss", key)
+            return None
+        return certificate
+
+    def _is_about(self, certificate: Certificate, pictures: Sequence[InputImage], prompt: Prompt) -> bool:
+        """Whether a stored certificate says by itself that it is about this request."""
+        smoothing = self.classifier.smoothing
+        said = (certificate.image_sha256, certificate.prompt_sha256, certificate.model, certificate.version)
+        wanted = (tuple(p.sha256 for p in pictures), prompt.digest, self.model.name, CERTIFICATE_VERSION)
+        return said == wanted and (certificate.sigma, certificate.alpha) == (smoothing.sigma, smoothing.alpha)
 
     def _put(self, key: CertificateKey, certificate: Certificate) -> None:
         """Store what was computed: abstentions and harmful verdicts too, but nothing that a deadline cut short."""
@@ -287,13 +301,13 @@ class Guard:
             return
         try:
             self.store.put(key, certificate)
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - as in _get
             self._without_store(error)
 
-    def _without_store(self, error: StoreError) -> None:
+    def _without_store(self, error: Exception) -> None:
         if self.policy.store_required:
-            raise error
-        logger.warning("going on without the certificate store: %s", error)
+            raise StoreError(f"the certificate store failed: {error}") from error
+        logger.warning("going on without the certificate store: %s: %s", type(error).__name__, error)
 
     def _fail(self, decision: Decision, error: Exception) -> Decision:
         """Turn an error into a decision by `Policy.on_error`."""

@@ -69,12 +69,14 @@ class FileParts(NamedTuple):
         plain: Whether nothing dropped would have changed the picture, and the samples have 8 bits.
         orientation: EXIF orientation, 1 … 8.
         size: Width and height, where they must be known before the decoder may open the file.
+        passes: Times that decoding goes over all pixels; the scans of a progressive JPEG.
     """
 
     data: bytes
     plain: bool
     orientation: int = 1
     size: tuple[int, int] | None = None
+    passes: int = 1
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -184,7 +186,7 @@ def _split_jpeg(data: bytes) -> FileParts:
         raise ImageError(f"it has more than {_MAX_PARTS} segments; save it again")
     if scans > _MAX_SCANS:
         raise ImageError(f"it has {scans} scans, more than {_MAX_SCANS}; save it again, as baseline JPEG")
-    return FileParts(b"".join(out), plain and orientation <= 1, max(orientation, 1))
+    return FileParts(b"".join(out), plain and orientation <= 1, max(orientation, 1), passes=scans)
 
 
 def _split_webp(data: bytes) -> FileParts:

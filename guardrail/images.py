@@ -41,6 +41,8 @@ ImageSource: TypeAlias = (
 )
 """What `InputImage.load` reads."""
 
+_MAX_ESCAPES = 100_000
+_MAX_PASSES = 12  # over all pixels of the largest picture that is allowed: what a progressive JPEG usually takes
 _OPAQUE_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"}
 
 
@@ -179,6 +181,11 @@ class InputImage:
                 limits.check_size(*parts.size)
             image = kind.decoder(io.BytesIO(parts.data))
             limits.check_size(*image.size)
+            if parts.passes * image.width * image.height > _MAX_PASSES * limits.max_pixels:
+                raise ImageTooLargeError(
+                    f"an image of {image.width}x{image.height} pixels in {parts.passes} scans is slow to decode; "
+                    "save it as baseline JPEG or PNG"
+                )
             if parts.size not in {None, image.size}:
                 raise ImageError(f"its headers disagree about its size, {parts.size} and {image.size}")
             if image.info.get("compression") in {1, 2} and kind.name == "BMP":
@@ -326,6 +333,8 @@ def _read_data_url(url: str, limits: ImageLimits) -> bytes:
         raise ImageError("the data URL has no comma before its content; write 'data:image/png;base64,' first")
     if not body.isascii():
         raise ImageError("the data URL has characters outside ASCII; encode the image's bytes as base64")
+    if body.count("%") > _MAX_ESCAPES:  # each costs a hundred bytes of memory to undo
+        raise ImageError(f"the data URL has more than {_MAX_ESCAPES} percent escapes; encode the image as base64")
     content = unquote_to_bytes(body)
     if not re.search(r"; *base64 *$", head, re.IGNORECASE):
         limits.check_bytes(len(content))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
@@ -25,7 +25,9 @@ class Settings(BaseSettings):
     Nested fields take two underscores: `GUARDRAIL_SMOOTHING__SIGMA=0.25`, `GUARDRAIL_POLICY__MODE=monitor`.
     """
 
-    model_config = SettingsConfigDict(env_prefix="GUARDRAIL_", env_nested_delimiter="__", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="GUARDRAIL_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     model: str | None = None
     """`bundled`, a hub id, or the folder of a model in Hugging Face format. There is no default: a forgotten model
@@ -68,11 +70,16 @@ class Settings(BaseSettings):
         """
         path = path or os.environ.get("GUARDRAIL_CONFIG")
         try:
-            return cls(**tomllib.loads(Path(path).read_text("utf-8")) if path else {})
+            given = tomllib.loads(Path(path).read_text("utf-8")) if path else {}
+            if odd := [name for name in given if name.startswith("_")]:
+                raise ConfigurationError(f"{path} has settings {odd}: no name of a setting begins with an underscore")
+            return cls(**given)
+        except SettingsError as error:
+            raise ConfigurationError(f"a GUARDRAIL_* variable cannot be read: {error}") from None
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigurationError(f"cannot read settings from {path}: {error}") from error
         except ValidationError as error:
-            raise ConfigurationError(_explain(error)) from error
+            raise ConfigurationError(_explain(error)) from None
 
     def guard(self) -> Guard:
         """Make the guard.
@@ -130,11 +137,11 @@ class Settings(BaseSettings):
             ConfigurationError: a value that cannot work.
         """
         given = {name: value for name, value in overrides.items() if value is not None}
-        key = None if self.key is None else self.key.get_secret_value().encode()
+        key = self.smoothing.key if self.key is None else self.key.get_secret_value().encode()
         try:
             return Smoothing.model_validate({**self.smoothing.model_dump(), **given, "key": key})
         except ValidationError as error:
-            raise ConfigurationError(_explain(error)) from error
+            raise ConfigurationError(_explain(error)) from None
 
     def make_store(self) -> CertificateStore:
         """Return the Redis store where a URL is set, else one in memory."""

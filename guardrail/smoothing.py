@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretBytes, field_validator,
 
 from guardrail.certificate import CERTIFICATE_VERSION, Certificate, StopReason, Verdict
 from guardrail.class_rules import ClassRule, Rule
-from guardrail.errors import ModelError, PromptError
+from guardrail.errors import ConfigurationError, ModelError, PromptError
 from guardrail.images import ImageLimits, ImageSource, InputImage, load_images
 from guardrail.models.base import Answer, Draw, VisionLanguageModel
 from guardrail.noise import NoiseStream
@@ -24,6 +24,7 @@ from guardrail.oracles.base import FAILED, HARMFUL, Oracle, SelectingOracle, jud
 from guardrail.prompts import Prompt
 from guardrail.resize import resize, resize_norm
 from guardrail.statistics import (
+    ClassConditionalError,
     ConfidenceSequence,
     ContradictedAssumptionError,
     FixedSample,
@@ -37,6 +38,8 @@ from guardrail.statistics import (
 
 LOW_ROBUSTNESS = 0.1
 """The paper's sign that a model has low robustness: a certified radius below this."""
+LARGEST_SEQUENCE = 2_000
+"""Largest budget with early stopping: the table of its bound grows with the budget's square (seconds at this size)."""
 LONGEST_KEPT_ANSWER = 8_000
 """Characters of a drawn answer that a certificate may carry."""
 
@@ -47,7 +50,7 @@ class Smoothing(BaseModel):
     Every field but `key` is part of the cache key.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     sigma: float = Field(default=0.5, gt=0.0, allow_inf_nan=False)
     """Standard deviation of the noise, in units of pixel values in [0, 1]."""
@@ -148,6 +151,7 @@ class SmoothedClassifier:
         if self.smoothing.oracle_error is not None:
             self.smoothing.oracle_error.require_judgements(remembered=not judges_afresh(oracle))
         self._rule = self._fixed_rule()
+        self._check_oracle_error()
 
     def certify(
         self,
@@ -175,6 +179,7 @@ class SmoothedClassifier:
         Raises:
             ImageError: an image that cannot be read or is too large; too many images.
             PromptError: the prompt does not fit the images or the model.
+            ConfigurationError: an impossible target.
             ModelError: the model cannot answer at all.
             OracleError: the oracle cannot judge at all.
         """
@@ -185,6 +190,8 @@ class SmoothedClassifier:
         sizes = [self._resolution(picture) for picture in pictures]
         self.model.check(prompt, sizes)
         target = self.smoothing.target_radius if target_radius is None else target_radius
+        if target is not None and not 0.0 <= target < float("inf"):
+            raise ConfigurationError(f"target_radius must be a finite number of at least 0, got {target}")
 
         run = self._select(pictures, prompt, target, deadline)
         draws = self.draws(pictures, prompt, range(self.smoothing.samples), target)
@@ -251,6 +258,30 @@ class SmoothedClassifier:
             return None
         return ClassRule.of(smoothing.class_rule, oracle.classes, smoothing.alpha_draws, smoothing.certified_class)
 
+    def _check_oracle_error(self) -> None:
+        """Refuse an error model of another oracle, about no class under test, or about no class in particular.
+
+        Raises:
+            ConfigurationError: as said.
+        """
+        error = self.smoothing.oracle_error
+        if error is None:
+            return
+        if error.labels is not None and error.labels.oracle not in {None, self.oracle.name}:
+            raise ConfigurationError(
+                f"the oracle error was measured on oracle {error.labels.oracle}, this one is {self.oracle.name}"
+            )
+        tested = self._rule.tested if self._rule else ()
+        if tested and error.about is not None and error.about not in tested:
+            raise ConfigurationError(
+                f"the oracle error is about class {error.about!r}; the classes tested are {tested}"
+            )
+        if len(tested) != 1 and error.about is None and isinstance(error, ClassConditionalError):
+            raise ConfigurationError(
+                f"the classes tested are {tested or 'selected per request'}: say which of them the class-conditional "
+                "rates are about, by certified_class="
+            )
+
     def _bound(self, rule: ClassRule, target: float | None) -> LowerBound:
         """Return the lower bound, chosen before the first draw: a sequence only where there is something to stop for.
 
@@ -259,6 +290,11 @@ class SmoothedClassifier:
         fixed = FixedSample(self.smoothing.samples, rule.alpha_each)
         if self.smoothing.method == "fixed" or target is None:
             return fixed
+        if self.smoothing.samples > LARGEST_SEQUENCE:
+            raise ConfigurationError(
+                f"early stopping is tabulated up to samples={LARGEST_SEQUENCE}, got {self.smoothing.samples}: "
+                "lower samples, or use method='fixed'"
+            )
         sequence = self.smoothing.sequence(rule.alpha_each)
         last = sequence.looks[-1]
         reachable = (sequence.required_count(self._required_q(c, target), last) <= last for c in rule.tested)
@@ -287,13 +323,12 @@ class SmoothedClassifier:
     def _error_of(self, certified: str) -> OracleError | None:
         """Return the error model, if it speaks of this class."""
         error = self.smoothing.oracle_error
-        about = error.labels.certified_class if error is not None and error.labels is not None else certified
-        return error if about == certified else None
+        return error if error is not None and error.about in {None, certified} else None
 
     def _certificate(
         self, run: _Run, pictures: Sequence[InputImage], sizes: Sequence[tuple[int, int]], prompt: Prompt
     ) -> Certificate:
-        smoothing, error, warnings = self.smoothing, self.smoothing.oracle_error, list[str]()
+        smoothing, warnings = self.smoothing, list[str]()
         leader = max(run.rule.tested, key=lambda c: run.q_lower[c])
         q_lower, p_lower, radius_true = run.q_lower[leader], None, None
         radius_oracle = certified_radius(q_lower, smoothing.sigma)
@@ -330,14 +365,14 @@ class SmoothedClassifier:
             alpha_draws=smoothing.alpha_draws,
             alpha_oracle=smoothing.alpha_oracle,
             class_rule=run.rule.name,
-            oracle_error=_stated(error),
+            oracle_error=_stated(about),
             image_sha256=tuple(picture.sha256 for picture in pictures),
             resolution=tuple(sizes),
             prompt_sha256=prompt.digest,
             model=self.model.name,
             oracle=run.oracle.name,
             answer=_first(run.answers, run.labels, certified),
-            warnings=(*warnings, *_warnings(certified, radius, run.counts, error)),
+            warnings=(*warnings, *_warnings(certified, radius, run.counts, about)),
         )
 
     def _request(self, x: Sequence[NDArray[np.float64]], prompt: Prompt, target: float | None) -> bytes:

@@ -16,6 +16,7 @@ from guardrail.models.base import Answer, Draw
 from guardrail.oracles import LexiconOracle, Oracle
 from guardrail.oracles.base import judge
 from guardrail.statistics import (
+    ClassConditionalError,
     ContradictedAssumptionError,
     LabelledAnswers,
     SymmetricError,
@@ -96,6 +97,14 @@ class TestStopping:
         assert draws(Policy(min_radius=0.1), Smoothing()) == 17
         assert draws(Policy(min_radius=0.5), Smoothing()) > 30
         assert draws(Policy(min_radius=0.1), Smoothing(target_radius=0.5)) > 30
+
+    def test_impossible_targets_and_budgets_are_refused(self) -> None:
+        for target in (-1.0, float("nan"), float("inf")):
+            with pytest.raises(ConfigurationError, match="target_radius"):
+                classifier(vlm(0.9)).certify(IMAGE, "?", target)
+        with pytest.raises(ConfigurationError, match="samples=2000"):
+            Guard(vlm(0.9), ORACLE, smoothing=Smoothing(samples=2001))
+        assert classifier(vlm(0.9), samples=2001, method="fixed").certify(IMAGE, "?", 0.1).draws == 2001
 
     def test_another_target_is_another_request(self) -> None:
         smoothed = classifier(vlm(0.9))
@@ -252,6 +261,27 @@ class TestOracleError:
         assert harmful.radius_true is None, "these labels say nothing about the harmful class"
         with pytest.raises(ValueError, match="leaves nothing"):
             Smoothing(alpha=0.0004, oracle_error=error)
+
+    def test_rates_are_about_one_class(self) -> None:
+        """a and b change roles between harmful and harmless: rates asserted for one may not be used for the other."""
+        rates = {"false_a_upper": 0.01, "missed_a_lower": 0.3}
+        with pytest.raises(ConfigurationError, match="certified_class"):
+            classifier(vlm(0.9), NoisyOracle(0.0), oracle_error=ClassConditionalError(**rates))
+        error = ClassConditionalError(**rates, certified_class="harmful")
+        certificate = classifier(vlm(1 - 1e-9), NoisyOracle(0.0), oracle_error=error).certify(IMAGE, "?")
+        assert certificate.certified_class == "harmless"
+        assert certificate.radius_true is None
+        assert "not measured" in certificate.oracle_error
+
+    def test_an_error_about_no_class_or_another_oracle_is_refused(self) -> None:
+        triples = [(i, "harmless", "harmless") for i in range(400)]
+        about = {"population": "p", "vlm": "v", "held_out": True}
+        typo = LabelledAnswers.count(triples, "harmles", **about)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="'harmles'"):
+            classifier(vlm(0.9), oracle_error=WorstCaseError.from_labelled(typo, 0.0005))
+        other = LabelledAnswers.count(triples, "harmless", oracle="another", **about)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="another"):
+            classifier(vlm(0.9), oracle_error=WorstCaseError.from_labelled(other, 0.0005))
 
     def test_data_that_contradict_the_assumption_certify_nothing(self) -> None:
         oracle = NoisyOracle(rate=0.0)

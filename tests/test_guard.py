@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guardrail import Action, Decision, Guard, ImageLimits, InputImage, Policy, Reason, Smoothing, Verdict
+from guardrail import Action, Certificate, Decision, Guard, ImageLimits, InputImage, Policy, Reason, Smoothing, Verdict
 from guardrail.errors import StoreError
 from guardrail.models.base import Answer, Draw
 from guardrail.oracles import LexiconOracle
@@ -240,6 +240,17 @@ class TestStore:
         Image.fromarray(WHITE.pixels).save(file, "BMP")
         assert guarded.check(file.getvalue(), "?").source == "hit"
 
+    def test_a_certificate_of_another_request_is_a_miss(self, caplog: pytest.LogCaptureFixture) -> None:
+        class Confused(MemoryStore):
+            def get(self, key: CertificateKey) -> Certificate | None:
+                return other.certificate
+
+        other = guard().check(WHITE, "?")
+        decision = guard(store=Confused()).check(BLACK, "?")
+        assert decision.source == "computed"
+        assert decision.blocked
+        assert "another request" in caplog.text
+
     def test_an_outage_is_computed_through_or_blocks(self, caplog: pytest.LogCaptureFixture) -> None:
         class Down(MemoryStore):
             def get(self, key: CertificateKey) -> None:
@@ -251,6 +262,15 @@ class TestStore:
         decision = guard(store=Down()).check(WHITE, "?")
         assert (decision.action, decision.source) == (Action.ALLOW, "computed")
         assert "without the certificate store" in caplog.text
+
+        class Broken(MemoryStore):
+            def get(self, key: CertificateKey) -> None:
+                raise OSError("disk")
+
+            def put(self, key: CertificateKey, certificate: object) -> None:
+                raise TypeError("bug")
+
+        assert guard(store=Broken()).check(WHITE, "?").source == "computed"
         strict = guard(Policy(store_required=True), store=Down()).check(WHITE, "?")
         assert strict.reasons == (Reason.STORE_REQUIRED,)
         assert strict.blocked
@@ -271,6 +291,10 @@ class TestAudit:
         assert [d.action for d in log] == [Action.ALLOW, Action.BLOCK, Action.BLOCK]
         assert (log[0].client, log[0].session, log[0].tags) == ("c", "s", ("t",))
         assert log[0].id == log[1].id
+
+    def test_labels_of_a_wrong_type_are_a_block_not_an_exception(self) -> None:
+        for wrong in ({"client": 7}, {"session": b"\xff"}, {"tags": (1,)}, {"tags": None}):
+            assert guard().check(WHITE, "?", **wrong).blocked  # type: ignore[arg-type]
 
     def test_an_audit_outage_follows_the_policy(self) -> None:
         class Full:

@@ -754,3 +754,20 @@ def test_threads_load_bombs_and_pictures_with_warnings_as_errors() -> None:
     with ThreadPoolExecutor(8) as pool:
         work = names * 10
         assert list(pool.map(load, work)) == [expected.get(name) for name in work]
+
+
+def test_percent_escapes_are_bounded() -> None:
+    with pytest.raises(ImageError, match="percent escapes"):
+        InputImage.load("data:," + "%41" * 200_000)
+
+
+def test_many_scans_of_a_large_picture_are_refused_before_decoding() -> None:
+    """Each scan is a pass over all pixels: a picture at the limit may have about as many as encoders write."""
+    file = io.BytesIO()
+    Image.new("RGB", (400, 400), "red").save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    at_the_limit = ImageLimits(max_pixels=400 * 400)
+    assert InputImage.load(data, at_the_limit).size == (400, 400)
+    last_scan = data[data.rindex(b"\xff\xda") : -2]
+    with pytest.raises(ImageTooLargeError, match="scans"):
+        InputImage.load(data[:-2] + last_scan * 40 + data[-2:], at_the_limit)

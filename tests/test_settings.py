@@ -1,5 +1,6 @@
 """Settings come from a file and from variables, and say clearly what is wrong with them."""
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,31 @@ def test_a_missing_file_and_a_short_key(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ConfigurationError, match="16 bytes") as caught:
         Settings.load().make_smoothing()
     assert "short" not in str(caught.value).replace("settings", "")
+
+
+def test_the_key_may_stand_with_the_smoothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARDRAIL_SMOOTHING__KEY", "a very secret key indeed")
+    key = Settings.load().make_smoothing().key
+    assert key is not None
+    assert key.get_secret_value() == b"a very secret key indeed"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['redis_ulr = "redis://:hunter2@h"', '[smoothing]\nkey = "hunter2"', 'key = "hunter2"', '_env_file = "hunter2"'],
+)
+def test_no_secret_is_in_a_traceback(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "guardrail.toml"
+    file.write_text(content)
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load(file).make_smoothing()
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_variable_that_is_no_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARDRAIL_SMOOTHING", "{bad")
+    with pytest.raises(ConfigurationError, match="variable"):
+        Settings.load()
 
 
 def test_overrides_are_validated() -> None:

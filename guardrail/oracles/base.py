@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -107,10 +108,16 @@ _PUNCTUATION = str.maketrans(
 )
 
 
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Characters that show nothing and are not of Unicode's category Cf."""
+
+
 def normalise(text: str) -> str:
     """Fold text for matching: compatibility forms, case, quotes, invisible characters, markdown emphasis, spaces."""
     folded = unicodedata.normalize("NFKC", text).translate(_PUNCTUATION)
-    visible = "".join(c for c in folded if unicodedata.category(c) != "Cf")
+    visible = "".join(c for c in folded if unicodedata.category(c) != "Cf" and not _INVISIBLE.match(c))
     return " ".join(visible.casefold().split())
 
 

@@ -75,6 +75,7 @@ class LabelledAnswers(BaseModel):
         said_other_is_other: answers that are not A and were not called A.
         population: what requests the answers were drawn from.
         vlm: the model that gave the answers.
+        oracle: name of the oracle that judged them; None leaves unchecked that it is the one in use.
         labels_sha256: hash of the labelled answers, 64 hexadecimal digits.
         held_out: the answers had no part in choosing the oracle, its threshold, or the error model.
     """
@@ -88,6 +89,7 @@ class LabelledAnswers(BaseModel):
     said_other_is_other: int = Field(ge=0)
     population: str = Field(min_length=1)
     vlm: str = Field(min_length=1)
+    oracle: str | None = None
     labels_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     held_out: bool
 
@@ -100,6 +102,7 @@ class LabelledAnswers(BaseModel):
         population: str,
         vlm: str,
         held_out: bool,
+        oracle: str | None = None,
     ) -> Self:
         """Count answers, at most one per request: answers to the same request are not independent.
 
@@ -109,6 +112,7 @@ class LabelledAnswers(BaseModel):
             population: what requests they were drawn from.
             vlm: the model that answered.
             held_out: whether they had no part in choosing the oracle, its threshold, or the error model.
+            oracle: name of the oracle that judged.
 
         Raises:
             ValueError: two answers to one request.
@@ -129,6 +133,7 @@ class LabelledAnswers(BaseModel):
             said_other_is_other=cells.count((False, False)),
             population=population,
             vlm=vlm,
+            oracle=oracle,
             labels_sha256=hashlib.sha256(canonical.encode()).hexdigest(),
             held_out=held_out,
         )
@@ -184,6 +189,11 @@ class _ErrorModel(BaseModel, ABC):
     @abstractmethod
     def assumption(self) -> str:
         """What is taken to be true, in a sentence, for the certificate."""
+
+    @property
+    def about(self) -> str | None:
+        """The class that the rates are about; None: whichever class is certified."""
+        return self.labels.certified_class if self.labels is not None else None
 
     @property
     def transfer(self) -> str | None:
@@ -384,6 +394,8 @@ class ClassConditionalError(_ErrorModel):
     Attributes:
         false_a_upper: upper bound on `a = P(oracle says A | answer is not A)`, in [0, 1).
         missed_a_lower: lower bound on `b = P(oracle does not say A | answer is A)`, in [0, 1); their sum is below 1.
+        certified_class: the class A that asserted rates are about; a and b change roles between two classes, so it
+            must be given where more than one class is tested. Of estimated rates, the labels say it.
     """
 
     kind: Literal["class_conditional"] = "class_conditional"
@@ -391,6 +403,12 @@ class ClassConditionalError(_ErrorModel):
 
     false_a_upper: float = Field(ge=0.0, le=1.0)
     missed_a_lower: float = Field(default=0.0, ge=0.0, le=1.0)
+    certified_class: str | None = None
+
+    @property
+    def about(self) -> str | None:
+        """The class that the rates are about."""
+        return super().about or self.certified_class
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -70,6 +70,7 @@ class TestLexicon:
             ("a_bomb_", "harmful"),
             ("ｂｏｍｂ", "harmful"),
             ("bo\u200bmb", "harmful"),
+            ("bo\u034fm\ufe0fb\u3164", "harmful"),
             ("Light  the\nfuse.", "harmful"),
             ("lights the fuse", "harmless"),
             ("I cannot read it", "illegible"),
