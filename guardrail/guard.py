@@ -195,7 +195,7 @@ class Guard:
             return None
         return decision.certificate.answer
 
-    def screen(self, decision: Decision, answer: str) -> Decision:
+    def screen(self, decision: Decision, answer: str, *, unreadable: str | None = None) -> Decision:
         """Judge the chain's final answer before anyone sees it.
 
         A decision without certificate and reasons had no media: it comes back as it is. So does a block.
@@ -203,6 +203,7 @@ class Guard:
         Args:
             decision: what `check` decided about the request.
             answer: the whole final answer, tool-call arguments included.
+            unreadable: why the answer, or a part of it, cannot be written out for judging: an `oracle_failed`.
         """
         if decision.blocked or not (decision.certificate or decision.reasons):
             return decision
@@ -210,6 +211,8 @@ class Guard:
         timings = dict(decision.timings)
         try:
             with _timed(timings, "screen"):
+                if unreadable is not None:
+                    raise OracleError(f"the answer cannot be judged: {unreadable}")
                 label = judge(self.oracle, [Answer(answer)], prompt)[0]
             screened = decision.with_reasons(self.policy.screen(decision.certificate, label))
         except Exception as error:  # noqa: BLE001 - as in check

@@ -13,7 +13,7 @@ from typing import Any
 
 from guardrail.images import InputImage
 from langchain_guardrail.payloads import find_payload, text_payload
-from langchain_guardrail.render import render
+from langchain_guardrail.render import Unread, render
 
 Block = Mapping[str, Any]
 _Rebuild = Callable[[InputImage], dict[str, Any]]
@@ -119,7 +119,10 @@ def read_text(block: Block) -> str | None:
         elif find_payload(value, key, references=kind not in _CALLS):
             return None
     if kind in _CALLS or kind == "server_tool_result":
-        return render({key: value for key, value in block.items() if key in TEXT_KINDS[kind]})
+        try:
+            return render({key: value for key, value in block.items() if key in TEXT_KINDS[kind]})
+        except Unread:
+            return None
     return "\n".join(block[key] for key in texts if block.get(key))
 
 

@@ -23,7 +23,7 @@ from guardrail.images import InputImage
 from guardrail.prompts import ImagePlace, Part, Prompt, Role, Turn
 from langchain_guardrail.blocks import kind_of, read_image, read_text
 from langchain_guardrail.payloads import find_payload, string_payload, text_payload
-from langchain_guardrail.render import calls_text
+from langchain_guardrail.render import Unread, calls_text
 
 Pictures = Iterator[InputImage]
 Rewrite = Callable[[Pictures], Any]
@@ -75,6 +75,22 @@ def read_request(value: Any, options: Mapping[str, Any] | None = None) -> Reques
     return Request(tuple(reader.images), Prompt(tuple(reader.turns)), tuple(reader.unchecked), rewrite)
 
 
+def messages_of(value: Any) -> list[BaseMessage]:  # noqa: ANN401
+    """Return the conversation of an input as LangChain reads it; nothing where there is none."""
+    match value:
+        case PromptValue():
+            return value.to_messages()
+        case BaseMessage():
+            return [value]
+        case {"messages": conversation}:
+            return messages_of(conversation)
+        case {"content": _, "role": _} | {"content": _, "type": _}:
+            return _converted([value])
+        case list() | tuple():
+            return _converted(value)
+    return []
+
+
 class Reader:
     """Collects images, turns and what cannot be checked while it walks an input once."""
 
@@ -100,7 +116,7 @@ class Reader:
                 return lambda pictures: messages(pictures)[0]
             case {"messages": conversation, **others}:
                 inner = self.input(conversation)
-                self.loose(others, "the input")
+                self.loose(others, "the input", references=True)
                 return lambda pictures: {**value, "messages": inner(pictures)}
             case {"content": _, "role": _} | {"content": _, "type": _} if found := _converted([value]):
                 messages = self.messages([value], found)
@@ -109,7 +125,7 @@ class Reader:
                 messages = self.messages(value, found)
                 return lambda pictures: type(value)(messages(pictures))
             case _:
-                self.loose(value, "the input")
+                self.loose(value, "the input", references=True)
         return lambda _: value
 
     def messages(
@@ -149,8 +165,11 @@ class Reader:
         blocks = [message.content] if isinstance(message.content, str) else message.content
         rewrites = [self._block(block, role, parts, certified=certified) for block in blocks]
         self._fields(message)
-        if calls := calls_text(message):
-            parts.append(calls)
+        try:
+            if calls := calls_text(message):
+                parts.append(calls)
+        except Unread as error:
+            self.unchecked.append(f"a tool call in a {role} message: {error}")
         if parts and certified:
             self.turns.append(Turn(role, tuple(parts)))
         if len(self.images) == before:

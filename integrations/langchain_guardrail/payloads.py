@@ -5,16 +5,20 @@ What is found here has no place in the conversation, so it cannot be certified; 
 
 from __future__ import annotations
 
+import array
 import datetime as dt
 import decimal
+import functools
 import pathlib
 import re
 import types
 import uuid
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
+import numpy as np
 from langchain_core.messages import ToolMessage
+from pydantic import BaseModel
 
 _BASE64_FOLLOWS = re.compile(r";\s*base64\s*,", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r":\s*(?:(?:image|audio|video|application)/|,\s*%)", re.IGNORECASE)
@@ -48,6 +52,8 @@ LONG = 256
 """Characters from which a value that is nothing but base64 counts as a payload."""
 _DEEPEST = 64
 _LONGEST_ADDRESS = 4096
+_LONG_BYTES = 64
+"""Items from which a sequence of integers below 256 counts as a file."""
 
 _MEDIA_KEY = re.compile(
     r"(?:^|[_\W])(?:images?|img|photos?|pictures?|screenshots?|audios?|videos?|pdfs?)(?:$|[_\W])", re.IGNORECASE
@@ -58,8 +64,12 @@ _MEDIA_ADDRESS = re.compile(
     r"(?:png|jpe?g|gif|webp|bmp|tiff?|heic|avif|svg|pdf|mp[34]|mov|webm|wav|ogg)(?:[?#]\S*)?\s*",
     re.IGNORECASE,
 )
-_REFERENCE_KEYS = {"file_id", "file_ids", "file_data", "file_uri", "inline_data", "inlinedata", "filedata", "fileuri"}
-_REFERENCE_KEYS |= {"image_url", "input_image", "input_audio", "input_file", "images", "image", "audio", "video"}
+_ATTACHED = re.compile(r"\s*(?:(?:https?|ftp|file|s3|gs|attachment|blob):|file[-_]\w)", re.IGNORECASE)
+_REFERENCE_KEY = re.compile(
+    r"(?:.*(?<!pro)file_?(?:ids?|data|uris?)|inline_?data|(?:input_)?(?:images?|audio|video)|input_file|image_url)",
+    re.IGNORECASE,
+)
+_ATTACHMENT_KEY = re.compile(r"(?:.*_)?attachments?", re.IGNORECASE)
 _MEDIA_TYPES = {"image", "image_url", "input_image", "audio", "audio_url", "input_audio", "video", "video_url", "media"}
 _MEDIA_TYPES |= {"file", "input_file", "document", "input_video", "container_upload", "image_file", "non_standard"}
 OPAQUE_KEYS = {"signature", "thought_signature", "encrypted_content", "__gemini_function_call_thought_signatures__"}
@@ -67,8 +77,10 @@ OPAQUE_KEYS = {"signature", "thought_signature", "encrypted_content", "__gemini_
 
 _LEAVES: tuple[type, ...] = (
     *(int, float, complex, decimal.Decimal, dt.date, dt.time, dt.timedelta, uuid.UUID),
-    *(pathlib.PurePath, re.Pattern, type, types.ModuleType),
+    *(np.number, np.bool_, np.datetime64, np.timedelta64, re.Pattern, type, types.ModuleType),
+    *(types.FunctionType, types.BuiltinFunctionType, types.MethodType),
 )
+"""What is not looked into. A path is none of them: it names a file that a tool may read."""
 
 
 def text_payload(text: str) -> str | None:
@@ -114,7 +126,8 @@ class _Search:
 
     def __init__(self, references: bool) -> None:
         self._references = references
-        self._seen: set[int] = set()
+        self._seen: dict[int, object] = {}
+        """Values by id, kept so that no other value gets the id of one that was made on the way."""
 
     def walk(self, value: Any, where: str, depth: int = 0) -> Iterator[str]:  # noqa: ANN401
         if isinstance(value, str):
@@ -122,12 +135,12 @@ class _Search:
                 yield f"{found} in {where}"
         elif _is_leaf(value) or id(value) in self._seen:
             return
-        elif _is_binary(value):
+        elif is_binary(value):
             yield f"{type(value).__name__} in {where}"
-        elif depth > _DEEPEST or isinstance(value, Iterator):
+        elif depth > _DEEPEST or not _is_open(value):
             yield f"what cannot be looked at ({type(value).__name__}) in {where}"
         else:
-            self._seen.add(id(value))
+            self._seen[id(value)] = value
             yield from self._inside(value, where, depth)
 
     def _inside(self, value: Any, where: str, depth: int) -> Iterator[str]:  # noqa: ANN401
@@ -138,10 +151,18 @@ class _Search:
             for key, item in value.items():
                 yield from self._item(str(key), item, where, depth)
         elif isinstance(value, Sequence | Set):
+            if len(value) >= _LONG_BYTES and all(isinstance(item, int) and 0 <= item < 256 for item in value):
+                yield f"a list of bytes in {where}"
+                return
             for item in value:
                 yield from self.walk(item, where, depth + 1)
-        elif not callable(value) or hasattr(value, "__pydantic_fields__"):
-            for name, item in _attributes(value).items():
+        else:
+            fields = attributes(value)
+            if isinstance(value, ToolMessage):
+                fields.pop("artifact", None)  # never reaches a model
+            if isinstance(value, functools.partial):
+                fields |= {"func": value.func, "args": value.args, "keywords": value.keywords}
+            for name, item in fields.items():
                 yield from self._item(name, item, where, depth)
 
     def _item(self, key: str, item: Any, where: str, depth: int) -> Iterator[str]:  # noqa: ANN401
@@ -153,32 +174,42 @@ class _Search:
             if any(not isinstance(token, str | None) or (token and text_payload(token)) for token in sealed):
                 yield f"what cannot be looked at in {inside}"
             return
-        if self._references and item and key.lower() in _REFERENCE_KEYS:
+        if self._references and self._refers(key, item):
             yield f"a reference to media in {inside}"
         if isinstance(item, str) and _MEDIA_KEY.search(key) and _ADDRESS.match(item):
             yield f"the address of a medium in {inside}"
         yield from self.walk(item, inside, depth + 1)
 
+    @staticmethod
+    def _refers(key: str, item: Any) -> bool:  # noqa: ANN401
+        if _ATTACHMENT_KEY.fullmatch(key):
+            items = item if isinstance(item, list | tuple | set) else [item]
+            return any(isinstance(entry, str) and _ATTACHED.match(entry) for entry in items)
+        return bool(_REFERENCE_KEY.fullmatch(key)) and not isinstance(item, int | float) and bool(item)
+
 
 def _is_leaf(value: object) -> bool:
-    scalar = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
-    return value is None or scalar or isinstance(value, _LEAVES)
+    return value is None or isinstance(value, _LEAVES)
 
 
-def _is_binary(value: object) -> bool:
+def _is_open(value: object) -> bool:
+    """Whether a value can be looked into without using it up; an iterable of an unknown kind makes what it likes."""
+    known = isinstance(value, Mapping | Sequence | Set | BaseModel)
+    return known or not isinstance(value, Iterable | pathlib.PurePath)
+
+
+def is_binary(value: object) -> bool:
     """Whether a value is bytes, a PIL image, an array, a tensor or an open file."""
     kind = type(value)
-    return isinstance(value, bytes | bytearray | memoryview) or any(
+    return isinstance(value, bytes | bytearray | memoryview | array.array | np.generic) or any(
         hasattr(kind, name) for name in ("__array_interface__", "__array__", "read")
     )
 
 
-def _attributes(value: object) -> dict[str, Any]:
-    """Return an object's fields. A tool message's artifact never reaches a model."""
+def attributes(value: object) -> dict[str, Any]:
+    """Return an object's fields."""
     slots = (name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ()))
     fields = {str(name): getattr(value, name, None) for name in slots if not str(name).startswith("__")}
     fields |= getattr(value, "__dict__", {})
     fields |= getattr(value, "__pydantic_extra__", None) or {}
-    if isinstance(value, ToolMessage):
-        fields.pop("artifact", None)
     return fields

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from langchain_core.callbacks.manager import (
@@ -12,6 +14,8 @@ from langchain_core.callbacks.manager import (
     adispatch_custom_event,
     dispatch_custom_event,
 )
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.graph import Graph
 from langchain_core.runnables.utils import ConfigurableFieldSpec
@@ -21,7 +25,7 @@ from guardrail.errors import ImageError
 from guardrail.guard import Guard
 from guardrail.images import InputImage, load_images
 from guardrail.policy import Decision
-from langchain_guardrail.content import Request, read_request
+from langchain_guardrail.content import Request, messages_of, read_request
 from langchain_guardrail.detached import detached
 from langchain_guardrail.refusal import (
     REFUSAL,
@@ -34,10 +38,24 @@ from langchain_guardrail.refusal import (
     shape_like,
     shape_of,
 )
-from langchain_guardrail.render import answer_text
+from langchain_guardrail.render import Snapshot, Unread, answer_text, snapshot
 
 EVENT = "guardrail_decision"
 """Name of the custom callback event that carries each decision as plain JSON."""
+_UNPARSED = "the chain's answer could not be parsed; it was not judged, so it is not quoted here"
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """A request's pictures; where one cannot be read, going through them says so, and the guard gives its reason."""
+
+    loaded: tuple[InputImage, ...]
+    error: ImageError | None = None
+
+    def __iter__(self) -> Iterator[InputImage]:
+        if self.error is not None:
+            raise self.error
+        return iter(self.loaded)
 
 
 class GuardedRunnable(Runnable[Any, Any]):
@@ -49,7 +67,10 @@ class GuardedRunnable(Runnable[Any, Any]):
     - Images are checked jointly, with the text up to the last human turn, and go on as `Policy.forward` says. Media
       that cannot be checked is `Policy.on_error`'s.
     - The chain runs where no callback, tracer or stream of the caller sees it, and its judged answer comes in one
-      chunk. What it raises passes through unchanged.
+      chunk. The answer is all of its output but the request's own messages; what cannot be written out for judging
+      (a generator, bytes) is `Policy.on_error`'s, as `oracle_failed`.
+    - What the chain raises passes through unchanged, but for an `OutputParserException`, which quotes the unjudged
+      answer: where the policy is enforced, a new one without it is raised instead.
     - The decision is in `response_metadata["guardrail"]` of a message (`get_decision`), in a custom event
       `guardrail_decision`, and goes to `on_decision`.
 
@@ -108,15 +129,15 @@ class GuardedRunnable(Runnable[Any, Any]):
             output = None
             with detached(config) as inner:
                 pictures = self._load(request)
-                decision = self.guard.check(
-                    request.images if pictures is None else pictures, request.prompt, unchecked=request.unchecked
-                )
+                decision = self.guard.check(pictures, request.prompt, unchecked=request.unchecked)
                 drawn = self.guard.drawn_answer(decision)
                 if drawn is not None:
                     output = say(drawn, self._shape or "message", decision)
                 elif not decision.blocked:
-                    output = self.bound.invoke(self._forwarded(request, pictures, value), inner, **kwargs)
-                    decision = self.guard.screen(decision, answer_text(output))
+                    forwarded = self._forwarded(request, pictures, value)
+                    asked = _snapshots(messages_of(forwarded))
+                    output = self._answer(forwarded, inner, kwargs)
+                    decision = self._screen(decision, output, asked)
             dispatch_custom_event(EVENT, decision_json(decision), config=config)
             return self._after(decision, output)
 
@@ -132,16 +153,15 @@ class GuardedRunnable(Runnable[Any, Any]):
             output = None
             with detached(config) as inner:
                 pictures = await asyncio.to_thread(self._load, request)
-                decision = await self.guard.acheck(
-                    request.images if pictures is None else pictures, request.prompt, unchecked=request.unchecked
-                )
+                decision = await self.guard.acheck(pictures, request.prompt, unchecked=request.unchecked)
                 drawn = self.guard.drawn_answer(decision)
                 if drawn is not None:
                     output = say(drawn, self._shape or "message", decision)
                 elif not decision.blocked:
                     forwarded = await asyncio.to_thread(self._forwarded, request, pictures, value)
-                    output = await self.bound.ainvoke(forwarded, inner, **kwargs)
-                    decision = await self.guard.ascreen(decision, answer_text(output))
+                    asked = _snapshots(messages_of(forwarded))
+                    output = await self._aanswer(forwarded, inner, kwargs)
+                    decision = await asyncio.to_thread(self._screen, decision, output, asked)
             await adispatch_custom_event(EVENT, decision_json(decision), config=config)
             return self._after(decision, output)
 
@@ -162,16 +182,51 @@ class GuardedRunnable(Runnable[Any, Any]):
         else:
             yield await self.ainvoke(input, config, **kwargs)
 
-    def _load(self, request: Request) -> tuple[InputImage, ...] | None:
-        """Return the pictures; None if one cannot be read, which `Guard.check` will say by its reason."""
+    def _load(self, request: Request) -> _Pictures:
         try:
-            return load_images(request.images, self.guard.limits)
-        except ImageError:
-            return None
+            return _Pictures(load_images(request.images, self.guard.limits))
+        except ImageError as error:
+            return _Pictures((), error)
 
-    def _forwarded(self, request: Request, pictures: tuple[InputImage, ...] | None, value: Any) -> Any:  # noqa: ANN401
-        canonical = pictures and self.guard.policy.forward == "canonical"
-        return request.rewrite(iter(pictures or ())) if canonical else value
+    def _forwarded(self, request: Request, pictures: _Pictures, value: Any) -> Any:  # noqa: ANN401
+        canonical = pictures.loaded and self.guard.policy.forward == "canonical"
+        return request.rewrite(iter(pictures)) if canonical else value
+
+    def _answer(self, value: Any, config: RunnableConfig, options: dict[str, Any]) -> Any:  # noqa: ANN401
+        """Run the chain; nothing that it raises quotes its answer."""
+        try:
+            return self.bound.invoke(value, config, **options)
+        except Exception as error:
+            if not self._quotes(error):
+                raise
+        raise OutputParserException(_UNPARSED)  # outside the handler, so that it has no context
+
+    async def _aanswer(self, value: Any, config: RunnableConfig, options: dict[str, Any]) -> Any:  # noqa: ANN401
+        """Do as `_answer`."""
+        try:
+            return await self.bound.ainvoke(value, config, **options)
+        except Exception as error:
+            if not self._quotes(error):
+                raise
+        raise OutputParserException(_UNPARSED)
+
+    def _quotes(self, error: BaseException) -> bool:
+        """Whether an exception, or what led to it, is a parser's, which quotes what it could not parse."""
+        led: list[BaseException] = []
+        todo: list[BaseException | None] = [error]
+        while todo:
+            last = todo.pop()
+            if last is not None and last not in led:
+                led.append(last)
+                todo += [last.__cause__, last.__context__]
+        return self.guard.policy.enforced and any(isinstance(item, OutputParserException) for item in led)
+
+    def _screen(self, decision: Decision, output: Any, asked: list[Snapshot]) -> Decision:  # noqa: ANN401
+        """Judge the answer; one that cannot be written out is an error of judging."""
+        try:
+            return self.guard.screen(decision, answer_text(output, asked))
+        except Unread as unread:
+            return self.guard.screen(decision, "", unreadable=str(unread))
 
     def _after(self, decision: Decision, output: Any) -> Any:  # noqa: ANN401
         if self._on_decision is not None:
@@ -214,3 +269,12 @@ class GuardedRunnable(Runnable[Any, Any]):
     def config_specs(self) -> list[ConfigurableFieldSpec]:
         """The chain's."""
         return self.bound.config_specs
+
+
+def _snapshots(messages: list[BaseMessage]) -> list[Snapshot]:
+    """Take the request's messages down before the chain can change them; one that fails will be judged."""
+    taken = []
+    for message in messages:
+        with suppress(Exception):
+            taken.append(snapshot(message))
+    return taken
