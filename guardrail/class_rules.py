@@ -54,7 +54,12 @@ class ClassRule:
         odd = [c for c in open_to if c.casefold() in _VERDICTS and c not in {HARMLESS, HARMFUL}]
         if odd:
             raise ConfigurationError(
-                f"the oracle's classes {odd} read like verdicts: a policy knows them only as 'harmless' and 'harmful'"
+                f"the oracle's classes {odd} read like verdicts: name them exactly 'harmless' and 'harmful'"
+            )
+        if len({HARMLESS, HARMFUL} & set(open_to)) == 1 and len(open_to) > 1:
+            raise ConfigurationError(
+                f"the oracle's classes {open_to} hold only one of 'harmless' and 'harmful': a policy would not "
+                "know what the others mean; name the bad class 'harmful' and the good one 'harmless'"
             )
         judging = {HARMLESS, HARMFUL} <= set(open_to)
         tested = (HARMLESS, HARMFUL) if judging else open_to

@@ -57,11 +57,11 @@ def demo(
 def certify(  # noqa: PLR0917 - typer reads options from the signature
     images: Annotated[list[str], typer.Argument(help="Image files, in the order of the prompt.")],
     prompt: Annotated[str, typer.Option(help="What the user asks about the images.")],
-    sigma: Annotated[float | None, typer.Option(help="Noise, in units of pixel values in [0, 1].")] = None,
-    samples: Annotated[int | None, typer.Option(help="Draws.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Probability of a false certificate.")] = None,
+    sigma: Annotated[float | None, typer.Option(help="Noise, in units of pixel values in [0, 1]; default 0.5.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Largest number of draws; default 100.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Probability of a false certificate; default 0.001.")] = None,
     target_radius: Annotated[
-        float | None, typer.Option(help="Stop drawing once this radius is certified or hopeless.")
+        float | None, typer.Option(help="Stop drawing once this radius is certified or hopeless; default: never.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; GUARDRAIL_* variables win.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON.")] = False,
@@ -71,6 +71,7 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
     Exit status: 0 for a certified class other than harmful, 1 for harmful, 3 for an abstention, 2 for an error.
     """
     from guardrail.certificate import Verdict
+    from guardrail.images import load_images
     from guardrail.settings import Settings
     from guardrail.smoothing import SmoothedClassifier
 
@@ -81,8 +82,9 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
             if not as_json:
                 typer.echo("no model is configured: using the bundled one, which reads signs only", err=True)
         smoothing = settings.make_smoothing(sigma=sigma, samples=samples, alpha=alpha, target_radius=target_radius)
+        pictures = load_images(images)  # before the model, which takes seconds to load
         classifier = SmoothedClassifier(settings.make_model(), settings.make_oracle(), smoothing)
-        certificate = classifier.certify(images, prompt)
+        certificate = classifier.certify(pictures, prompt)
     if as_json:
         typer.echo(certificate.model_dump_json(indent=2))
     else:
@@ -113,6 +115,8 @@ def plan(  # noqa: PLR0917 - typer reads options from the signature
 
     with _clear_errors():
         distribution = planning.distribution(sample=sample, uniform=uniform, beta=beta)
+        if sample is None and uniform is None and beta is None:
+            typer.echo("Assuming p uniform on [1/2, 1), as the paper does; give --sample for your own images.")
         planning.report(Console(), target_radius, sigma, alpha, distribution, share=share, out=out)
 
 

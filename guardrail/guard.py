@@ -14,6 +14,7 @@ from typing import Self, TypeAlias
 from guardrail.audit import AuditSink
 from guardrail.certificate import CERTIFICATE_VERSION, Certificate
 from guardrail.errors import (
+    ConfigurationError,
     GuardrailError,
     ImageError,
     ImageTooLargeError,
@@ -65,6 +66,9 @@ class Guard:
         limits: ImageLimits | None = None,
         max_prompt_chars: int = 32_000,
     ) -> None:
+        for name, value, kind in (("smoothing", smoothing, Smoothing), ("policy", policy, Policy)):
+            if not isinstance(value, kind | None):
+                raise ConfigurationError(f"{name} must be a {kind.__name__}(...), got {type(value).__name__}")
         self.classifier = SmoothedClassifier(model, oracle, smoothing)
         self.oracle = oracle
         self.policy = policy or Policy()

@@ -43,7 +43,8 @@ def distribution(
             return EmpiricalDistribution([float(line) for line in sample.read_text("utf-8").split()], cap=CAP)
         return BetaDistribution(*beta) if beta else UniformDistribution(*(uniform or (0.5, 1.0)))
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"cannot tell how p varies over requests: {error}") from error
+        of = "" if sample is None else f" from {sample}, which needs one probability a line"
+        raise ConfigurationError(f"cannot tell how p varies over requests{of}: {error}") from error
 
 
 def report(
@@ -93,7 +94,7 @@ def _table(rows: list[tuple[ScalingPoint, Operation]], target_radius: float) -> 
         table.add_row(
             str(point.draws),
             f"{point.retained:.3f}",
-            f"{point.law:.3f}",
+            f"{point.law:.3f}" if point.law > 0.0 else "–",
             f"{point.certified_share:.3f}",
             f"{early.mean_draws:.1f}",
             f"{early.power:.3f}",

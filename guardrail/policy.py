@@ -63,6 +63,9 @@ class Policy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     on_harmful: Choice = "block"
+    harmful_classes: tuple[str, ...] = ("harmful",)
+    """Classes that `on_harmful` is about. Any other certified class, such as a robot's action, is allowed: name here
+    what your oracle calls bad, if it does not call it harmful."""
     on_abstain: Choice = "block"
     min_radius: float = Field(default=0.1, ge=0.0, allow_inf_nan=False)
     """Smallest radius, at the certification resolution, that counts as robust (0.1: the paper's sign of trouble)."""
@@ -92,7 +95,7 @@ class Policy(BaseModel):
             found[Reason.DEADLINE] = Action(self.on_error)
         elif certificate.verdict is Verdict.ABSTAIN:
             found[Reason.ABSTAINED] = Action(self.on_abstain)
-        elif certificate.verdict is Verdict.HARMFUL:
+        elif certificate.certified_class in self.harmful_classes:
             found[Reason.CERTIFIED_HARMFUL] = Action(self.on_harmful)
         elif certificate.radius < self.min_radius:
             found[Reason.SMALL_RADIUS] = Action(self.on_small_radius)
@@ -108,7 +111,7 @@ class Policy(BaseModel):
         """
         if label == "failed":
             return {Reason.ORACLE_FAILED: Action(self.on_error)}
-        if label == Verdict.HARMFUL:
+        if label in self.harmful_classes:
             return {Reason.ANSWER_HARMFUL: Action(self.on_harmful)}
         if (
             certificate is not None

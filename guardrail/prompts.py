@@ -64,6 +64,8 @@ class Prompt:
         if isinstance(prompt, str):
             places: tuple[Part, ...] = tuple(ImagePlace(i) for i in range(images))
             return cls((Turn("user", (*places, prompt)),))
+        if not isinstance(prompt, Prompt):
+            raise PromptError(f"a prompt is a text or a Prompt, got {type(prompt).__name__}")
         found = [part.index for turn in prompt.turns for part in turn.parts if isinstance(part, ImagePlace)]
         if found != list(range(images)):
             raise PromptError(

@@ -73,6 +73,7 @@ class Settings(BaseSettings):
             given = tomllib.loads(Path(path).read_text("utf-8")) if path else {}
             if odd := [name for name in given if name.startswith("_")]:
                 raise ConfigurationError(f"{path} has settings {odd}: no name of a setting begins with an underscore")
+            _refuse_unknown_variables(cls)
             return cls(**given)
         except SettingsError as error:
             raise ConfigurationError(f"a GUARDRAIL_* variable cannot be read: {error}") from None
@@ -150,6 +151,17 @@ class Settings(BaseSettings):
         if self.redis_url is None:
             return MemoryStore(ttl=self.certificate_ttl)
         return RedisStore(self.redis_url.get_secret_value(), ttl=self.certificate_ttl)
+
+
+def _refuse_unknown_variables(settings: type[Settings]) -> None:
+    """Raise for a `GUARDRAIL_*` variable that sets nothing: a misspelt one would leave the guard at its default."""
+    known = {name.upper() for name in settings.model_fields} | {"CONFIG"}
+    for variable in os.environ:
+        name = variable.removeprefix("GUARDRAIL_")
+        if name != variable and name.split("__")[0] not in known:
+            raise ConfigurationError(
+                f"{variable} sets nothing: settings are {', '.join(sorted(known))}, nested ones with two underscores"
+            )
 
 
 def _explain(error: ValidationError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -35,6 +36,8 @@ from guardrail.statistics import (
     default_looks,
     predictive_probability,
 )
+
+logger = logging.getLogger(__name__)
 
 LOW_ROBUSTNESS = 0.1
 """The paper's sign that a model has low robustness: a certified radius below this."""
@@ -143,6 +146,10 @@ class SmoothedClassifier:
     def __init__(
         self, model: VisionLanguageModel, oracle: Oracle | SelectingOracle, smoothing: Smoothing | None = None
     ) -> None:
+        if not isinstance(model, VisionLanguageModel) or isinstance(model, type):
+            raise ConfigurationError(f"a model has name, resolution, check and answer; got {model!r}")
+        if not isinstance(oracle, Oracle | SelectingOracle) or isinstance(oracle, type) or not oracle.name:
+            raise ConfigurationError(f"an oracle has name, classes and classify (or fix); got {oracle!r}")
         self.model = model
         self.oracle = oracle
         self.smoothing = smoothing or Smoothing()
@@ -229,8 +236,16 @@ class SmoothedClassifier:
 
     def prepare(self, target_radius: float | None = None) -> None:
         """Build the tables of the bound ahead of the first request: up to seconds for budgets of a thousand draws."""
-        if self._rule is not None:
-            self._bound(self._rule, target_radius)
+        if self._rule is None:
+            return
+        bound = self._bound(self._rule, target_radius)
+        if target_radius is not None and self.smoothing.method == "sequential" and isinstance(bound, FixedSample):
+            logger.warning(
+                "a target radius of %g cannot be certified with %d draws at sigma %g: each certificate costs all draws",
+                target_radius,
+                self.smoothing.samples,
+                self.smoothing.sigma,
+            )
 
     def _select(
         self, pictures: Sequence[InputImage], prompt: Prompt, target: float | None, deadline: float | None
@@ -395,6 +410,8 @@ class SmoothedClassifier:
             raise ModelError(f"model {self.model.name} failed: {type(error).__name__}: {error}") from error
         if len(answers) != len(draws):
             raise ModelError(f"model {self.model.name} gave {len(answers)} answers to {len(draws)} draws")
+        if odd := next((answer for answer in answers if not isinstance(answer, Answer)), None):
+            raise ModelError(f"model {self.model.name} gave a {type(odd).__name__}, not an Answer")
         return answers
 
     def _judge(self, run: _Run, answers: Sequence[Answer], prompt: Prompt) -> list[str]:

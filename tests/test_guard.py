@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from guardrail import Action, Certificate, Decision, Guard, ImageLimits, InputImage, Policy, Reason, Smoothing, Verdict
-from guardrail.errors import StoreError
+from guardrail.errors import ConfigurationError, StoreError
 from guardrail.models.base import Answer, Draw
 from guardrail.oracles import LexiconOracle
 from guardrail.prompts import Prompt
@@ -60,6 +60,24 @@ class TestPolicy:
             assert decision.action is Action.BLOCK
             assert not decision.enforced
             assert not decision.blocked
+
+    def test_a_bad_class_of_another_name_is_named_in_the_policy(self) -> None:
+        scenes = LexiconOracle({"calm": ["good"], "violent": ["bad"]}, otherwise="other")
+        strict = Guard(HalfSpaceVLM(MIDDLE), scenes, policy=Policy(harmful_classes=("violent",)))
+        assert strict.check(BLACK, "?").reasons == (Reason.CERTIFIED_HARMFUL,)
+        assert not strict.check(WHITE, "?").blocked
+        assert strict.screen(strict.check(WHITE, "?"), "bad").reasons == (Reason.ANSWER_HARMFUL,)
+
+    def test_wrong_types_are_named_at_construction(self) -> None:
+        for arguments in (("gpt", ORACLE), (HalfSpaceVLM, ORACLE), (HalfSpaceVLM(0.0), "oracle")):
+            with pytest.raises(ConfigurationError, match="got"):
+                Guard(*arguments)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="Policy"):
+            guard(policy={"mode": "monitor"})  # type: ignore[arg-type]
+
+    def test_a_target_out_of_reach_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
+        guard(Policy(min_radius=9.0))
+        assert "cannot be certified with 100 draws" in caplog.text
 
     @pytest.mark.parametrize("wrong", [{"on_harmful": "maybe"}, {"min_radius": -1}, {"mode": "off"}, {"typo": 1}])
     def test_impossible_policies_are_refused(self, wrong: dict[str, object]) -> None:

@@ -100,6 +100,13 @@ def test_no_secret_is_in_a_traceback(tmp_path: Path, content: str) -> None:
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize("name", ["GUARDRAIL_SMOOTHNG__SIGMA", "GUARDRAIL_MODE", "GUARDRAIL_POLICY_MODE"])
+def test_a_misspelt_variable_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ConfigurationError, match=f"{name} sets nothing"):
+        Settings.load()
+
+
 def test_a_variable_that_is_no_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUARDRAIL_SMOOTHING", "{bad")
     with pytest.raises(ConfigurationError, match="variable"):

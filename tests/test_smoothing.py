@@ -292,9 +292,9 @@ class TestBadInput:
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Smoothing.model_validate(wrong)
 
-    @pytest.mark.parametrize("classes", [("Harmful", "harmless"), ("safe", "unsafe")])
+    @pytest.mark.parametrize("classes", [("Harmful", "harmless"), ("safe", "unsafe"), ("violence", "harmless")])
     def test_verdicts_by_another_name_are_refused(self, classes: tuple[str, str]) -> None:
-        with pytest.raises(ConfigurationError, match="read like verdicts"):
+        with pytest.raises(ConfigurationError, match="harmful"):
             SmoothedClassifier(HalfSpaceVLM(0.0), LexiconOracle({classes[0]: ["x"]}, otherwise=classes[1]))
 
     def test_an_oracle_without_classes_is_refused(self) -> None:

@@ -37,6 +37,8 @@ class RedisStore:
             raise ConfigurationError(
                 f"not a Redis URL: scheme {urlsplit(url).scheme!r}; use redis://, rediss:// or unix://"
             ) from error
+        options = self._redis.connection_pool.connection_kwargs
+        self._where = f"{options.get('host', options.get('path', '?'))}:{options.get('port', '')}"
         self._error: type[Exception] = redis.RedisError
         self._ttl_ms = math.ceil(ttl * 1000)
 
@@ -52,7 +54,9 @@ class RedisStore:
         try:
             value = self._redis.get(str(key))
         except self._error as error:
-            raise StoreError(f"Redis read failed: {type(error).__name__}") from error
+            raise StoreError(
+                f"Redis at {self._where} cannot be read: {type(error).__name__}; is it running?"
+            ) from error
         if not isinstance(value, bytes):
             return None
         try:
@@ -70,7 +74,9 @@ class RedisStore:
         try:
             self._redis.set(str(key), certificate.to_json(), px=self._ttl_ms)
         except self._error as error:
-            raise StoreError(f"Redis write failed: {type(error).__name__}") from error
+            raise StoreError(
+                f"Redis at {self._where} cannot be written: {type(error).__name__}; is it running?"
+            ) from error
 
     def ping(self) -> None:
         """Reach Redis once.
@@ -81,7 +87,9 @@ class RedisStore:
         try:
             self._redis.ping()
         except self._error as error:
-            raise StoreError(f"Redis cannot be reached: {type(error).__name__}") from error
+            raise StoreError(
+                f"Redis at {self._where} cannot be reached: {type(error).__name__}; is it running?"
+            ) from error
 
     def close(self) -> None:
         """Close the connection pool."""

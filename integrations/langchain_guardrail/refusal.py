@@ -40,7 +40,9 @@ def decision_json(decision: Decision) -> dict[str, Any]:
 
 
 def get_decision(message: BaseMessage) -> Decision | None:
-    """Return the decision that a guarded chain left on its message; None if there is none."""
+    """Return the decision that a guarded chain left on its message; None if there is none, as on a string."""
+    if not isinstance(message, BaseMessage):
+        return None
     found = message.response_metadata.get(METADATA_KEY)
     try:
         return None if found is None else Decision.model_validate(found)

@@ -21,7 +21,7 @@ from langchain_core.runnables.graph import Graph
 from langchain_core.runnables.utils import ConfigurableFieldSpec
 from langchain_core.utils.pydantic import TypeBaseModel
 
-from guardrail.errors import ImageError
+from guardrail.errors import ConfigurationError, ImageError
 from guardrail.guard import Guard
 from guardrail.images import InputImage, load_images
 from guardrail.policy import Decision
@@ -102,6 +102,12 @@ class GuardedRunnable(Runnable[Any, Any]):
         on_decision: Callable[[Decision], None] | None = None,
         name: str | None = None,
     ) -> None:
+        if not isinstance(bound, Runnable) or not isinstance(guard, Guard):
+            raise ConfigurationError(
+                f"first the chain, a Runnable, then the guard; got {type(bound).__name__} and {type(guard).__name__}"
+            )
+        if on_block not in {"refuse", "raise"}:
+            raise ConfigurationError(f"on_block is 'refuse' or 'raise', got {on_block!r}")
         self.bound = bound
         self.guard = guard
         self.name = name
