@@ -19,6 +19,9 @@ GRID = 2.0**-16
 """Noisy pixels are rounded to multiples of this. Sums then are exact in float32, and neither the clean picture's last
 bits nor the order of operations can be read from `x + δ` (Jin et al. 2022; Voráček and Hein 2023)."""
 
+_CACHED = 16384
+"""Values worked on at a time: all intermediate results then stay in the processor's cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class NoiseStream:
@@ -48,19 +51,37 @@ class NoiseStream:
         """
         size = int(np.prod(shape))
         half = (size + 1) // 2
-        words = np.random.Philox(key=int.from_bytes(self._key[:16], "little"), counter=[0, 0, image, index]).random_raw(
-            half
-        )
-        radius = np.sqrt(-2.0 * np.log(((words >> np.uint64(32)) + 0.5) * 2.0**-32))
-        angle = ((words & np.uint64(0xFFFFFFFF)) + 0.5) * (2.0 * np.pi * 2.0**-32)
-        both = np.concatenate((radius * np.cos(angle), radius * np.sin(angle)))
-        return both[:size].reshape(shape)
+        words = np.random.Philox(key=self.philox_key, counter=[0, 0, image, index]).random_raw(half)
+        low, high = words.astype("<u8", copy=False).view("<u4").reshape(half, 2).T
+        both = np.empty((2, half))
+        for start in range(0, half, _CACHED):
+            part = slice(start, start + _CACHED)
+            radius = high[part] + 0.5
+            radius *= 2.0**-32
+            np.log(radius, out=radius)
+            radius *= -2.0
+            np.sqrt(radius, out=radius)
+            angle = low[part] + 0.5
+            angle *= 2.0 * np.pi * 2.0**-32
+            for row, wave in zip(both, (np.cos, np.sin), strict=True):
+                wave(angle, out=row[part])
+                row[part] *= radius
+        return both.reshape(-1)[:size].reshape(shape)
 
     def noisy(self, clean: NDArray[np.float64], sigma: float, index: int, image: int) -> NDArray[np.float32]:
         """Return `clean + σ·noise`, drawn and added in float64, then rounded to the grid; not clipped."""
-        total = clean + sigma * self.normal(index, image, clean.shape)
-        rounded: NDArray[np.float64] = np.rint(total / GRID)
-        return (rounded * GRID).astype(np.float32)
+        total = self.normal(index, image, clean.shape)
+        total *= sigma
+        total += clean
+        total *= 1.0 / GRID  # a power of two: exact
+        np.rint(total, out=total)
+        total *= GRID
+        return total.astype(np.float32)
+
+    @property
+    def philox_key(self) -> int:
+        """The 128-bit key of the noise, for implementations on a device. Secret."""
+        return int.from_bytes(self._key[:16], "little")
 
     def sampling_seed(self, index: int) -> int:
         """Return the seed, in [0, 2⁶³), with which the model samples its answer to draw number `index`."""

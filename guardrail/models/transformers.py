@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
+import inspect
 import threading
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from guardrail.errors import ModelError, PromptError, PromptTooLongError
+from guardrail.errors import ModelError, PromptTooLongError, TooManyImagesError
 from guardrail.models.base import Answer, Draw, Sizes, past
-from guardrail.noise import gumbel
+from guardrail.models.drawing import noisy_images
+from guardrail.models.encoding import PromptEncoder, Row
+from guardrail.models.loading import load, out_of_memory, pinned_revision
+from guardrail.models.overview import overview_path
+from guardrail.models.preprocessing import one_tile_options, own_resolution, pixel_path, rough_picture
+from guardrail.models.scoring import LabelScorer
 from guardrail.prompts import Prompt
 
 if TYPE_CHECKING:
     import torch
 
-logger = logging.getLogger(__name__)
+_MOST_ON_CPU, _MOST_ON_CUDA = 32, 256
 
 
 class TransformersVLM:
     """A local model that answers draws in batches.
 
-    The noisy pictures are made at the model's own resolution. Where the model takes one tile per image and its
-    processor only rescales and normalises at that resolution (CLIP, SigLIP and their like; this is tried at start,
-    not looked up in a list), noisy floats go to the model as tensors, unclipped. Other processors want pictures:
-    the floats are clipped and rounded to 8 bits after the noise, which is slower and costs no soundness. The path
-    taken is part of `name`.
+    Noise is added at the size of one tile of the model. Where torchvision imports, the model's own image processor
+    takes the noisy floats on the device; else a model whose processor only rescales and normalises (CLIP, SigLIP and
+    their like) gets them as tensors too; other processors get 8-bit pictures, clipped and rounded after the noise,
+    which is slower and costs no soundness. See `preprocessing`; the path taken is part of `name`.
+
+    With `labels` the model generates no text: one forward pass tells which of the labels is the most probable, and
+    that label is the answer. `LabelOracle` turns it into a class.
 
     Args:
         source: hub id or folder, in Hugging Face format, with processor and chat template.
@@ -41,11 +43,17 @@ class TransformersVLM:
         dtype: torch dtype by name; None: `bfloat16` on CUDA, `float32` on the CPU.
         max_new_tokens: longest answer. A verdict needs an opening, not an essay, and covers no more than it.
         temperature: 0 for greedy decoding; above, sampled, each draw with its own seed.
-        batch_size: draws per forward pass; halved, and kept halved, when memory runs out.
-        resolution: height and width at which noise is added; None: the model's own.
+        batch_size: most draws per forward pass; None: 256 on CUDA, 32 on the CPU. On CUDA no more than fit the free
+            memory; halved, and kept halved, when memory runs out all the same.
+        resolution: height and width at which noise is added; None: one tile of the model.
+        tiling: let the processor cut a picture into the tiles it likes; else it makes one.
+        max_images: images that a request may carry; None: as many as fit the context.
+        labels: texts among which the model's answer is scored, such as `("safe", "unsafe")`; None: it generates.
+        opening: text that begins each answer and that the model goes on from, such as Llama Guard's two new lines.
 
     Raises:
-        ModelError: no such model, not an image-text-to-text model, no chat template, unusable device.
+        ModelError: no such model, not an image-text-to-text model, weights missing, no chat template, unusable
+            device or too little memory on it, labels that cannot be told apart.
     """
 
     def __init__(
@@ -57,40 +65,57 @@ class TransformersVLM:
         dtype: str | None = None,
         max_new_tokens: int = 32,
         temperature: float = 0.0,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         resolution: tuple[int, int] | None = None,
+        tiling: bool = False,
+        max_images: int | None = None,
+        labels: Sequence[str] | None = None,
+        opening: str = "",
     ) -> None:
-        if max_new_tokens < 1 or batch_size < 1 or not 0.0 <= temperature < float("inf"):
+        if max_new_tokens < 1 or (batch_size is not None and batch_size < 1) or not 0.0 <= temperature < float("inf"):
             raise ModelError(
                 f"max_new_tokens and batch_size must be at least 1 and temperature at least 0, "
                 f"got {max_new_tokens}, {batch_size}, {temperature}"
             )
-        import torch
+        if max_images is not None and max_images < 1:
+            raise ModelError(f"max_images must be at least 1, got {max_images}")
+        from guardrail.models.batch_size import BatchSize
 
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
-        try:
-            self._device = torch.device(device)
-            self._dtype: torch.dtype = getattr(torch, dtype)
-        except (RuntimeError, AttributeError) as error:
-            raise ModelError(f"no such device or dtype: {device!r}, {dtype!r}; try 'cpu' and 'float32'") from error
-        self._model, self._processor = _load(source, revision, self._device, self._dtype)
+        self._device, self._dtype = _device_and_dtype(device, dtype)
+        self._model, self._processor = load(source, revision, self._device, self._dtype)
         self._tokenizer = self._processor.tokenizer
         self._tokenizer.padding_side = "left"
-        self._max_new_tokens = max_new_tokens
+        self._max_new_tokens = 1 if labels is not None else max_new_tokens
         self._temperature = temperature
-        self._batch_size = batch_size
+        self._batch_size = BatchSize(batch_size or (_MOST_ON_CUDA if self._device.type == "cuda" else _MOST_ON_CPU))
+        self._max_images = max_images
         self._lock = threading.Lock()
-        self._resolution = resolution or _own_resolution(self._processor.image_processor, self._model.config)
-        self._normalise = _one_tile_normalisation(self._processor.image_processor, self._resolution)
-        if self._normalise is None:
-            logger.warning("%s: no tensor preprocessing for this model; noisy pictures are clipped to 8 bits", source)
-        self._tokens = lru_cache(maxsize=256)(self._tokenise)
+        images = self._processor.image_processor
+        self._resolution = resolution or own_resolution(images, self._model.config)
+        options = {} if tiling else one_tile_options(images, self._resolution)
+        overview = None if tiling else overview_path(self._model, images, self._resolution, self._device)
+        if overview is None and "image_grid_pinpoints" in options:  # the model counts tiles by its own configuration
+            self._model.config.image_grid_pinpoints = options["image_grid_pinpoints"]
+        accepted = inspect.signature(self._model.forward).parameters
+        self._pixels = overview or pixel_path(images, options, accepted, self._resolution, self._device)
+        from_pixels = self._pixels([[rough_picture(self._resolution)]])
+        self._prompts = PromptEncoder(
+            self._processor,
+            options,
+            accepted=sorted(set(accepted) - from_pixels.keys() - {"labels"}),
+            opening=opening,
+            image_tokens=overview.image_tokens if overview else None,
+        )
+        self._scorer: LabelScorer | None = None
+        if labels is not None:
+            self._scorer = LabelScorer(self._tokenizer, labels, self._prompts.chat(Prompt.of("?", 1)))
         decoding = f"sampled at T={temperature:g}" if temperature else "greedy"
-        path = "tensor" if self._normalise is not None else "picture"
+        answer = f"scores of {list(labels)}" if labels is not None else f"{decoding}/{max_new_tokens} tokens"
+        answer += f" after {opening!r}" if opening else ""
         self._name = (
-            f"{Path(source).name}@{_revision(source, revision, self._model.config)}"
-            f"/{dtype}/{decoding}/{max_new_tokens} tokens/{path} {self._resolution}"
+            f"{Path(source).name}@{pinned_revision(source, revision, self._model.config)}"
+            f"/{str(self._dtype).removeprefix('torch.')}"
+            f"/{answer}/{self._pixels.name}{' in tiles' if tiling else ''} {self._resolution}"
         )
 
     def __repr__(self) -> str:
@@ -106,23 +131,32 @@ class TransformersVLM:
         """Height and width at which noise is added."""
         return self._resolution
 
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The only answers of a model in scoring mode; None: it generates text."""
+        return self._scorer.labels if self._scorer else None
+
     def check(self, prompt: Prompt, sizes: Sizes) -> None:
         """Raise before the first draw if the model cannot take this request.
 
         Raises:
-            PromptError: the text holds the model's own image token, or its chat template refuses the conversation.
+            PromptError: the text holds the model's own image token, or its chat template or processor refuses the
+                conversation.
             PromptTooLongError: prompt, images and answer exceed the model's context.
+            TooManyImagesError: more than `max_images`.
         """
-        image_token = getattr(self._processor, "image_token", None)
-        if image_token and image_token in prompt.text:
-            raise PromptError(f"the text contains {image_token!r}, which this model reads as an image: remove it")
-        length = len(self._tokens(prompt, tuple(sizes))) + self._max_new_tokens
+        if self._max_images is not None and len(sizes) > self._max_images:
+            raise TooManyImagesError(
+                f"the request carries {len(sizes)} images, this model takes {self._max_images}: send fewer"
+            )
+        self._prompts.require_plain(prompt)
+        length = len(self._prompts.row(prompt, tuple(sizes))["input_ids"]) + self._max_new_tokens
         text_config = self._model.config.get_text_config()
         longest = getattr(text_config, "max_position_embeddings", None)
         if longest is not None and length > longest:
             raise PromptTooLongError(
-                f"prompt, images and answer take {length} tokens, the model's context holds {longest}: "
-                "shorten the prompt"
+                f"prompt, {len(sizes)} image(s) and answer take {length} tokens, the model's context holds {longest}: "
+                "shorten the prompt or send fewer images"
             )
 
     def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
@@ -132,49 +166,44 @@ class TransformersVLM:
             ModelError: memory does not suffice for a single draw.
         """
         answers: list[Answer] = []
+        longest = max((len(self._row(draw)["input_ids"]) for draw in draws), default=0) + self._max_new_tokens
         with self._lock:
             while len(answers) < len(draws):
                 if past(deadline):
                     return answers + [Answer.failure("deadline")] * (len(draws) - len(answers))
-                batch = draws[len(answers) : len(answers) + self._batch_size]
+                rows = self._batch_size.rows(self._model, longest)
+                batch = draws[len(answers) : len(answers) + rows]
                 try:
                     answers += self._answer_batch(batch)
                 except (MemoryError, RuntimeError) as error:
-                    self._halve(len(batch), error)
+                    if not out_of_memory(error):
+                        raise
+                    if not self._batch_size.halve(len(batch)):
+                        raise ModelError(
+                            f"not enough memory on {self._device} for a single draw; use a smaller model or dtype"
+                        ) from error
         return answers
 
-    def _halve(self, size: int, error: Exception) -> None:
-        """Halve the batch size where `error` says that memory ran out; raise otherwise."""
-        import torch
-
-        exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-        if not exhausted:
-            raise error
-        if size == 1:
-            raise ModelError(f"not enough memory on {self._device} for a single draw; use a smaller model") from error
-        self._batch_size = max(1, size // 2)
-        logger.warning("out of memory at %d draws a batch: going on with %d", size, self._batch_size)
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-
     def _answer_batch(self, draws: Sequence[Draw]) -> list[Answer]:
-        import torch
-        from transformers import LogitsProcessorList
-
         inputs = self._inputs(draws)
-        prompt_length = inputs["input_ids"].shape[1]
-        sampling = LogitsProcessorList()
-        if self._temperature:
-            sampling.append(_SeededSampling([d.sampling_seed for d in draws], self._temperature, prompt_length))
-        with torch.inference_mode():
-            output = self._model.generate(
-                **inputs,
-                max_new_tokens=self._max_new_tokens,
-                do_sample=False,
-                logits_processor=sampling,
-                pad_token_id=self._tokenizer.pad_token_id,
-            )
-        generated = output[:, prompt_length:].cpu()
+        if self._scorer is not None:
+            return self._scorer.answers(self._model, inputs)
+        return self._generate(inputs, [draw.sampling_seed for draw in draws])
+
+    def _generate(self, inputs: dict[str, torch.Tensor], seeds: Sequence[int]) -> list[Answer]:
+        import torch
+
+        from guardrail.models import generation
+
+        generated = generation.generate(
+            self._model,
+            inputs,
+            max_new_tokens=self._max_new_tokens,
+            temperature=self._temperature,
+            seeds=seeds,
+            end_tokens=self._end_tokens(),
+            pad_token=self._tokenizer.pad_token_id,
+        ).cpu()
         texts = self._tokenizer.batch_decode(generated, skip_special_tokens=True)
         ended = torch.isin(generated, torch.tensor(self._end_tokens())).int()
         lengths = [int(row.argmax()) if row.any() else len(row) for row in ended]
@@ -184,157 +213,28 @@ class TransformersVLM:
         ]
 
     def _inputs(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
-        """Return the tensors of a batch: prompts padded on the left, one row of pixels per image."""
-        import torch
-
-        if self._normalise is None:
-            pictures = [[_picture(image) for image in draw.images()] for draw in draws]
-            texts = [self._chat(draw.prompt) for draw in draws]
-            batch = self._processor(images=pictures, text=texts, padding=True, return_tensors="pt")
-            return {
-                k: v.to(self._device, self._dtype) if v.is_floating_point() else v.to(self._device)
-                for k, v in batch.items()
-            }
-        rows = [self._tokens(draw.prompt, tuple(draw.sizes)) for draw in draws]
-        longest = max(map(len, rows))
-        ids = torch.full((len(rows), longest), self._tokenizer.pad_token_id)
-        mask = torch.zeros_like(ids)
-        for i, row in enumerate(rows):
-            ids[i, longest - len(row) :] = torch.tensor(row)
-            mask[i, longest - len(row) :] = 1
-        inputs = {"input_ids": ids.to(self._device), "attention_mask": mask.to(self._device)}
-        noisy = [image for draw in draws for image in draw.images()]
-        if noisy:
-            pixels = torch.from_numpy(np.stack(noisy)).to(self._device).permute(0, 3, 1, 2)
-            mean, std = (torch.tensor(v, device=self._device).view(1, 3, 1, 1) for v in self._normalise)
-            inputs["pixel_values"] = ((pixels - mean) / std).to(self._dtype)
+        """Return the tensors of a batch: prompts padded on the left, and the noisy images as the model takes them."""
+        inputs = self._prompts.batch([self._row(draw) for draw in draws], self._device)
+        noisy = noisy_images(draws)
+        if any(noisy):
+            pixels = self._pixels(noisy)
+            inputs |= {n: v.to(self._dtype) if v.is_floating_point() else v for n, v in pixels.items()}
         return inputs
 
-    def _tokenise(self, prompt: Prompt, sizes: tuple[tuple[int, int], ...]) -> list[int]:
-        """Return the token ids of a prompt, each image's place filled with as many tokens as it takes."""
-        blanks = [_picture(np.zeros((height, width, 3), np.float32)) for height, width in sizes]
-        batch = self._processor(images=[blanks] if blanks else None, text=[self._chat(prompt)])
-        return cast("list[int]", list(batch["input_ids"][0]))
-
-    def _chat(self, prompt: Prompt) -> str:
-        messages = [
-            {
-                "role": turn.role,
-                "content": [
-                    {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
-                    for part in turn.parts
-                ],
-            }
-            for turn in prompt.turns
-        ]
-        try:
-            chat = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        except Exception as error:  # the template is the model's own program
-            raise PromptError(f"the model's chat template refuses this conversation: {error}") from error
-        return cast("str", chat)
+    def _row(self, draw: Draw) -> Row:
+        return self._prompts.row(draw.prompt, tuple(draw.sizes))
 
     def _end_tokens(self) -> list[int]:
         ends = self._model.generation_config.eos_token_id
         return [ends] if isinstance(ends, int) else list(ends or [])
 
 
-class _SeededSampling:
-    """Adds Gumbel noise of each row's own seed, so that greedy choice samples: `generate` knows no seed per row."""
+def _device_and_dtype(device: str | None, dtype: str | None) -> tuple[torch.device, torch.dtype]:
+    import torch
 
-    def __init__(self, seeds: Sequence[int], temperature: float, prompt_length: int) -> None:
-        self._seeds = seeds
-        self._temperature = temperature
-        self._prompt_length = prompt_length
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        step = input_ids.shape[1] - self._prompt_length
-        noise = np.stack([gumbel(seed, step, scores.shape[1]) for seed in self._seeds])
-        return scores / self._temperature + torch.from_numpy(noise).to(scores.device, scores.dtype)
-
-
-def _load(source: str | Path, revision: str | None, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-
-    local = Path(source).is_dir()
-    if isinstance(source, Path) and not local:
-        raise ModelError(f"no folder {source}: give the folder of a model in Hugging Face format, or a hub id")
-    options = {} if local else {"revision": revision}
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
     try:
-        processor: Any = AutoProcessor.from_pretrained(source, **options)  # type: ignore[no-untyped-call]
-        model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, **options)
-        model.to(device).eval()
-    except Exception as error:  # the library raises many kinds; each means the same to the user
-        raise ModelError(f"cannot load {source!s} as an image-text-to-text model: {error}") from error
-    if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
-        raise ModelError(f"{source!s} has no processor for images and text: is it a vision-language model?")
-    if not getattr(processor, "chat_template", None):
-        raise ModelError(f"{source!s} has no chat template: add chat_template.jinja to its folder")
-    if processor.tokenizer.pad_token_id is None:
-        processor.tokenizer.pad_token = processor.tokenizer.eos_token
-    return model, processor
-
-
-def _revision(source: str | Path, revision: str | None, config: Any) -> str:  # noqa: ANN401
-    """Return what pins the weights: the given revision of a folder, its content's hash, or the hub's commit."""
-    folder = Path(source)
-    if not folder.is_dir():
-        return str(getattr(config, "_commit_hash", None) or revision)
-    if revision is not None:
-        return revision
-    total = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
-        with file.open("rb") as content:
-            total.update(str(file.relative_to(folder)).encode() + b"\x00")
-            total.update(hashlib.file_digest(content, "sha256").digest())
-    return total.hexdigest()[:16]
-
-
-def _own_resolution(image_processor: Any, config: Any) -> tuple[int, int]:  # noqa: ANN401
-    """Return height and width of one tile of the model."""
-
-    def candidates() -> Iterator[Any]:
-        if getattr(image_processor, "do_center_crop", False):
-            yield getattr(image_processor, "crop_size", None)
-        yield getattr(image_processor, "size", None)
-        yield getattr(getattr(config, "vision_config", None), "image_size", None)
-
-    for size in candidates():
-        match size:
-            case {"height": int(height), "width": int(width)}:
-                return height, width
-            case int(side):
-                return side, side
-            case (int(height), int(width)):
-                return height, width
-    raise ModelError("the model does not tell its resolution: pass resolution=(height, width)")
-
-
-def _one_tile_normalisation(
-    image_processor: Any,  # noqa: ANN401
-    resolution: tuple[int, int],
-) -> tuple[list[float], list[float]] | None:
-    """Return mean and standard deviation if they are all that the processor does at this resolution, else None.
-
-    Tried on a picture of random bytes: one tile per image, nothing but pixels, equal to `(v − mean)/std`.
-    """
-    sample = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (*resolution, 3), dtype=np.uint8)
-    normalise = getattr(image_processor, "do_normalize", False)
-    mean = list(image_processor.image_mean) if normalise else [0.0] * 3
-    std = list(image_processor.image_std) if normalise else [1.0] * 3
-    try:
-        batch = dict(image_processor(images=[_picture((sample / 255.0).astype(np.float32))], return_tensors="np"))
-    except Exception as error:
-        raise ModelError(f"the model's image processor failed on a plain picture: {error}") from error
-    expected = ((sample / 255.0 - mean) / std).transpose(2, 0, 1)[None]
-    pixels = np.asarray(batch.get("pixel_values", ()))
-    same = set(batch) == {"pixel_values"} and pixels.shape == expected.shape
-    return (mean, std) if same and np.allclose(pixels, expected, atol=1e-4) else None
-
-
-def _picture(noisy: NDArray[np.float32]) -> Any:  # noqa: ANN401
-    """Return an 8-bit picture of noisy floats, for processors that take nothing else. Clipping is part of the model."""
-    from PIL import Image
-
-    return Image.fromarray((np.clip(noisy, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8), "RGB")
+        return torch.device(device), getattr(torch, dtype)
+    except (RuntimeError, AttributeError) as error:
+        raise ModelError(f"no such device or dtype: {device!r}, {dtype!r}; try 'cpu' and 'float32'") from error

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlavaForConditionalGeneration
 
-from guardrail.errors import ModelError, PromptError, PromptTooLongError
-from guardrail.models import Draw, TransformersVLM, VisionLanguageModel
+from guardrail.errors import ModelError, PromptError, PromptTooLongError, TooManyImagesError
+from guardrail.models import Draw, TransformersVLM, VisionLanguageModel, generation
 from guardrail.models.bundled.training import build_model, build_processor, build_tokenizer
 from guardrail.noise import NoiseStream
 from guardrail.prompts import ImagePlace, Prompt, Turn
@@ -74,7 +76,7 @@ def test_the_tensor_path_sees_what_the_processor_sees(vlm: TransformersVLM) -> N
     photo = np.random.default_rng(1).integers(0, 256, (*vlm.resolution, 3), dtype=np.uint8)
     draw = Draw((photo / 255.0,), Prompt.of("?", 1), 1e-9, STREAM, 0)
     ours = vlm._inputs([draw])
-    theirs = vlm._processor(images=[Image.fromarray(photo)], text=[vlm._chat(draw.prompt)], return_tensors="pt")
+    theirs = vlm._processor(images=[Image.fromarray(photo)], text=[vlm._prompts.chat(draw.prompt)], return_tensors="pt")
     assert torch.equal(ours["input_ids"], theirs["input_ids"])
     assert torch.allclose(ours["pixel_values"], theirs["pixel_values"], atol=1e-4)
 
@@ -125,24 +127,24 @@ def test_out_of_memory_halves_the_batch_and_loses_no_draw(folder: Path, monkeypa
     vlm = TransformersVLM(folder, max_new_tokens=3, device="cpu", batch_size=16)
     asked = draws(vlm, [Prompt.of("?", 1)] * 20)
     expected = texts(vlm, asked)
-    generate, sizes = vlm._model.generate, []
+    generate, sizes = generation.generate, []
 
-    def cramped(**inputs: Any) -> Any:
+    def cramped(model: Any, inputs: Any, **options: Any) -> Any:
         sizes.append(len(inputs["input_ids"]))
         if sizes[-1] > 5:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return generate(**inputs)
+        return generate(model, inputs, **options)
 
-    monkeypatch.setattr(vlm._model, "generate", cramped)
+    monkeypatch.setattr(generation, "generate", cramped)
     assert texts(vlm, asked) == expected
     assert sizes == [16, 8, 4, 4, 4, 4, 4]
     assert texts(vlm, asked[:8]) == expected[:8]
     assert sizes[-2:] == [4, 4], "the batch size that fits is remembered"
 
-    def hopeless(**inputs: Any) -> Any:
+    def hopeless(*_: Any, **options: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(vlm._model, "generate", hopeless)
+    monkeypatch.setattr(generation, "generate", hopeless)
     with pytest.raises(ModelError, match="single draw"):
         vlm.answer(asked)
 
@@ -166,6 +168,24 @@ class TestBadRequests:
     def test_the_image_token_in_the_text(self, vlm: TransformersVLM) -> None:
         with pytest.raises(PromptError, match="<image>"):
             vlm.check(Prompt.of("look: <image>", 1), [(8, 8)])
+
+    def test_too_many_images(self, folder: Path) -> None:
+        vlm = TransformersVLM(folder, device="cpu", max_images=2)
+        vlm.check(Prompt.of("?", 2), [(8, 8)] * 2)
+        with pytest.raises(TooManyImagesError, match="3 images, this model takes 2"):
+            vlm.check(Prompt.of("?", 3), [(8, 8)] * 3)
+
+    def test_images_beyond_the_context(self, vlm: TransformersVLM) -> None:
+        with pytest.raises(PromptTooLongError, match="20 image"):
+            vlm.check(Prompt.of("?", 20), [(8, 8)] * 20)
+
+    def test_a_conversation_that_the_template_refuses(self, folder: Path, tmp_path: Path) -> None:
+        strict = shutil.copytree(folder, tmp_path / "strict")
+        template = strict / "chat_template.jinja"
+        rule = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turns') }}{% endif %}"
+        template.write_text(rule + template.read_text())
+        with pytest.raises(PromptError, match="no system turns"):
+            TransformersVLM(strict, device="cpu").check(Prompt((Turn("system", ("Be brief.",)),)), [])
 
 
 class TestBadModels:
@@ -191,12 +211,36 @@ class TestBadModels:
         with pytest.raises(ModelError, match="cannot load"):
             TransformersVLM(empty)
 
+    def test_weights_that_lack_a_part(self, folder: Path, tmp_path: Path) -> None:
+        """The library would fill in random ones, with no more than a warning."""
+        partial = shutil.copytree(folder, tmp_path / "partial")
+        weights = load_file(partial / "model.safetensors")
+        lost = next(name for name in weights if "vision" in name)
+        del weights[lost]
+        save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ModelError, match="lacks 1 of its weights"):
+            TransformersVLM(partial)
+
     def test_a_text_only_model(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
+        with pytest.raises(ModelError, match="'llama', which takes no images"):
+            TransformersVLM(tmp_path)
+
+    def test_a_folder_that_holds_no_model(self, tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="cannot load"):
             TransformersVLM(tmp_path)
 
-    @pytest.mark.parametrize("wrong", [{"max_new_tokens": 0}, {"batch_size": 0}, {"temperature": -1.0}])
+    def test_a_device_without_memory(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*_: Any, **__: Any) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(LlavaForConditionalGeneration, "to", full)
+        with pytest.raises(ModelError, match=r"not enough memory on cpu.* GiB"):
+            TransformersVLM(folder, device="cpu")
+
+    @pytest.mark.parametrize(
+        "wrong", [{"max_new_tokens": 0}, {"batch_size": 0}, {"temperature": -1.0}, {"max_images": 0}]
+    )
     def test_impossible_options(self, folder: Path, wrong: dict[str, Any]) -> None:
         with pytest.raises(ModelError, match="at least"):
             TransformersVLM(folder, **wrong)

@@ -1,0 +1,150 @@
+"""Loads models of the transformers library, and says clearly why one cannot be loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guardrail.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+_EXHAUSTED = ("out of memory", "can't allocate memory")
+
+
+def load(source: str | Path, revision: str | None, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return model and processor, ready to answer.
+
+    Args:
+        source: folder, or hub id.
+        revision: branch, tag or commit of a hub model.
+        device: where the model runs.
+        dtype: of its weights.
+
+    Raises:
+        ModelError: no such model, a text-only model, missing weights, no processor or chat template, a processor
+            that needs torchvision, not enough memory.
+    """
+    local = Path(source).is_dir()
+    if isinstance(source, Path) and not local:
+        raise ModelError(f"no folder {source}: give the folder of a model in Hugging Face format, or a hub id")
+    torchvision_works()  # before transformers asks
+    options = {} if local else {"revision": revision}
+    _require_image_text_model(source, options)
+    processor = _processor(source, options)
+    return _model(source, options, device, dtype), processor
+
+
+def torchvision_works() -> bool:
+    """Whether torchvision imports.
+
+    Transformers only asks whether it is installed. One that does not import (built for another torch) would break
+    every image processor there is, so it is hidden from transformers, for good and for this process.
+    """
+    try:
+        import torchvision  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+    except Exception as error:  # noqa: BLE001  # RuntimeError and OSError where it does not fit torch
+        if sys.modules.get("torchvision", error) is not None and importlib.util.find_spec("torchvision") is not None:
+            logger.warning("torchvision is installed but does not import, and is not used: %s", error)
+            sys.modules["torchvision"] = None  # type: ignore[assignment]
+        return False
+    return True
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether `error` says that a device's memory is exhausted."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _EXHAUSTED)
+
+
+def pinned_revision(source: str | Path, revision: str | None, config: Any) -> str:  # noqa: ANN401
+    """Return what pins the weights: the given revision of a folder, its content's hash, or the hub's commit."""
+    folder = Path(source)
+    if not folder.is_dir():
+        return str(getattr(config, "_commit_hash", None) or revision)
+    if revision is not None:
+        return revision
+    total = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
+        with file.open("rb") as content:
+            total.update(str(file.relative_to(folder)).encode() + b"\x00")
+            total.update(hashlib.file_digest(content, "sha256").digest())
+    return total.hexdigest()[:16]
+
+
+def _require_image_text_model(source: str | Path, options: dict[str, Any]) -> None:
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    try:
+        config = AutoConfig.from_pretrained(source, **options)
+    except Exception as error:  # the library raises many kinds; each means the same to the user
+        raise ModelError(
+            f"cannot load {source!s}: {error}; check the hub id, or give the folder of a model in Hugging Face format"
+        ) from error
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise ModelError(
+            f"cannot load {source!s} as an image-text-to-text model: its kind is {config.model_type!r}, which takes "
+            "no images with text; choose a vision-language model"
+        )
+
+
+def _processor(source: str | Path, options: dict[str, Any]) -> Any:  # noqa: ANN401
+    from transformers import AutoProcessor
+
+    try:
+        processor: Any = AutoProcessor.from_pretrained(source, **options)  # type: ignore[no-untyped-call]
+    except Exception as error:
+        if "torchvision" in str(error).lower() and not torchvision_works():
+            raise ModelError(
+                f"the processor of {source!s} needs torchvision, which is not installed or does not fit torch: "
+                "install the torchvision that belongs to your torch"
+            ) from error
+        raise ModelError(f"cannot load the processor of {source!s}: {error}") from error
+    if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
+        raise ModelError(f"{source!s} has no processor for images and text: is it a vision-language model?")
+    if not getattr(processor, "chat_template", None):
+        raise ModelError(f"{source!s} has no chat template: add chat_template.jinja to its folder")
+    if processor.tokenizer.pad_token_id is None:
+        processor.tokenizer.pad_token = processor.tokenizer.eos_token
+    return processor
+
+
+def _model(source: str | Path, options: dict[str, Any], device: torch.device, dtype: torch.dtype) -> Any:  # noqa: ANN401
+    from transformers import AutoModelForImageTextToText
+
+    try:
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            source, dtype=dtype, output_loading_info=True, **options
+        )
+        model, report = loaded
+    except Exception as error:
+        if out_of_memory(error):
+            raise ModelError(f"not enough memory to load {source!s}: use a smaller model or dtype") from error
+        raise ModelError(f"cannot load {source!s} as an image-text-to-text model: {error}") from error
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(
+            f"{source!s} lacks {len(missing)} of its weights, {missing[0]} among them, which would be random: "
+            "download it again"
+        )
+    try:
+        model.to(device).eval()
+    except Exception as error:
+        if out_of_memory(error):
+            need = sum(p.numel() * p.element_size() for p in model.parameters()) / 2**30
+            raise ModelError(
+                f"not enough memory on {device} for {source!s}, whose weights take {need:.1f} GiB: "
+                "use a smaller model or dtype, or another device"
+            ) from error
+        raise ModelError(f"cannot use device {device}: {error}") from error
+    return model
