@@ -1,0 +1,366 @@
+"""Packs the draws of concurrent requests into full batches: fairly, first look first, to the first free replica."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+from typing import Self, cast
+
+from guardrail.callers import current_caller
+from guardrail.errors import ConfigurationError, ModelError, QueueFullError
+from guardrail.models.base import Answer, Draw, Sizes, VisionLanguageModel, past
+from guardrail.prompts import Prompt
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """The draws that one call of `answer` hands in; everything but the future is under the scheduler's lock."""
+
+    draws: Sequence[Draw]
+    deadline: float | None
+    client: str | None
+    since: float
+    """When it came, on the monotonic clock."""
+    came: int = 0
+    """When it came, in draws begun by the scheduler."""
+    company: int = 1
+    """Calls of its client that waited then, itself among them."""
+    begun: int = 0
+    missing: int = 0
+    answers: list[Answer | None] = field(default_factory=list)
+    future: Future[list[Answer]] = field(default_factory=Future)
+
+    def __post_init__(self) -> None:
+        self.missing = len(self.draws)
+        self.answers = [None] * len(self.draws)
+
+    @property
+    def left(self) -> int:
+        """Number of draws that wait."""
+        return len(self.draws) - self.begun
+
+    @property
+    def first(self) -> int:
+        """Number of draws that its request has had before."""
+        return self.draws[0].index
+
+    def fill(self, start: int, answers: Sequence[Answer]) -> None:
+        """Put answers in their places, whatever order they come in; the last missing one ends the call."""
+        self.answers[start : start + len(answers)] = answers
+        self.missing -= len(answers)
+        if not self.missing:
+            with suppress(InvalidStateError):  # cancelled meanwhile
+                self.future.set_result(cast("list[Answer]", self.answers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some draws of a call, on their way through the model."""
+
+    call: _Call
+    start: int
+    draws: Sequence[Draw]
+
+
+class Scheduler:
+    """A model that many requests share: their draws go through it, or through its replicas, in full batches.
+
+    Each draw has its own noise and seed, so that it does not matter with whom it shares a batch: certificates are
+    those of a request served alone, up to a device's rounding.
+
+    Who is next: the client (`asking`) that has had least since it came back to the queue; of its requests, a first look
+    before a later one. A later look gives way to new requests only until each call that it found waiting could have had
+    as many draws as its own request, so nobody starves. A client's call waits for at most one call, of at most one
+    batch, of each other client, beside the batches that have begun.
+
+    A batch that fails is halved and tried again, the very same draws, until the requests that fail alone are found;
+    only they get the error. A model that cannot repeat a draw (a remote one without sampling seed) must say so by an
+    attribute `repeats_draws = False`: a second try would then be a luckier draw, and the whole batch fails instead.
+
+    Safe to use from many threads and event loops. Worker threads start with the first call.
+
+    Args:
+        models: the model, or replicas of it (one per GPU): same name, same resolution.
+        batch_size: draws per batch.
+        max_queue: a new request is refused once so many draws wait. One that has begun is let in. A client with less
+            in the queue pushes out the newest request of the one with most.
+        max_wait: seconds that a batch which is not full waits for company, counted from its oldest draw.
+
+    Raises:
+        ConfigurationError: no model, replicas that differ, a number out of range.
+    """
+
+    def __init__(
+        self,
+        models: VisionLanguageModel | Sequence[VisionLanguageModel],
+        *,
+        batch_size: int = 32,
+        max_queue: int = 4096,
+        max_wait: float = 0.002,
+    ) -> None:
+        self._models = (models,) if isinstance(models, VisionLanguageModel) else tuple(models)
+        kinds = {(model.name, model.resolution) for model in self._models}
+        if len(kinds) != 1:
+            raise ConfigurationError(f"replicas must be of one model and resolution, got {sorted(map(str, kinds))}")
+        if batch_size < 1 or max_queue < 1 or not 0.0 <= max_wait < float("inf"):
+            raise ConfigurationError(
+                f"batch_size and max_queue must be at least 1 and max_wait at least 0, "
+                f"got {batch_size}, {max_queue}, {max_wait}"
+            )
+        self._batch_size = batch_size
+        self._max_queue = max_queue
+        self._max_wait = max_wait
+        self._changed = threading.Condition()
+        """Guards all that follows; told whenever there is more to do."""
+        self._calls: list[_Call] = []
+        """Calls with draws that wait, oldest first."""
+        self._waiting = 0
+        self._begun = 0
+        self._levels: dict[str | None, int] = {}
+        """Draws that each client has had, by start-time fair queueing (Goyal et al. 1996)."""
+        self._level = 0
+        """Where a client starts: the level of the one served last."""
+        self._workers: list[threading.Thread] = []
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"Scheduler({self.name!r}, replicas={len(self._models)}, batch_size={self._batch_size})"
+
+    @property
+    def name(self) -> str:
+        """The model's own: with whom a draw shares a batch changes no verdict."""
+        return self._models[0].name
+
+    @property
+    def resolution(self) -> tuple[int, int] | None:
+        """Height and width at which noise is added."""
+        return self._models[0].resolution
+
+    @property
+    def waiting(self) -> int:
+        """Number of draws in the queue, those that have begun not counted."""
+        with self._changed:
+            return self._waiting
+
+    def check(self, prompt: Prompt, sizes: Sizes) -> None:
+        """Raise before the first draw if the model cannot take this request."""
+        self._models[0].check(prompt, sizes)
+
+    def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+        """Answer each draw, in order; draws not begun at the deadline fail with reason `deadline`, and that is final.
+
+        Raises:
+            QueueFullError: no place in the queue.
+            ModelError: the scheduler is closed, or the model cannot answer at all.
+            concurrent.futures.CancelledError: called off by `Caller.cancel`.
+        """
+        call = self._submit(draws, deadline)
+        try:
+            with suppress(TimeoutError):  # the deadline's; a model's own comes again
+                return call.future.result(_seconds_until(deadline))
+            self._expire(call)
+            return call.future.result()
+        except BaseException:
+            call.future.cancel()
+            raise
+
+    async def aanswer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+        """Do as `answer`, without a thread. Cancelling the task takes its draws out of the queue."""
+        call = self._submit(draws, deadline)
+        try:
+            answers = asyncio.wrap_future(call.future)
+            await asyncio.wait({answers}, timeout=_seconds_until(deadline))
+            if not answers.done():
+                self._expire(call)
+            return await answers
+        except BaseException:
+            call.future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Fail what waits, let what has begun end, and stop. Afterwards `answer` raises `ModelError`."""
+        with self._changed:
+            self._closed = True
+            for call in list(self._calls):
+                self._fail(call, ModelError("the scheduler was closed while this request waited"))
+            self._changed.notify_all()
+        for worker in self._workers:
+            worker.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------------------------------------- the queue
+
+    def _submit(self, draws: Sequence[Draw], deadline: float | None) -> _Call:
+        """Queue a call. Cancelling its future is all it takes to withdraw it."""
+        caller = current_caller()
+        call = _Call(tuple(draws), deadline, caller.client if caller else None, time.monotonic())
+        with self._changed:
+            if self._closed:
+                raise ModelError("this scheduler is closed: make a new one")
+            if not call.draws:
+                call.fill(0, ())
+                return call
+            self._make_room(call)
+            call.came = self._begun
+            call.company += sum(other.client == call.client for other in self._calls)
+            self._levels.setdefault(call.client, self._level)
+            self._calls.append(call)
+            self._waiting += call.left
+            if not self._workers:
+                self._workers = [threading.Thread(target=self._work, args=(m,), daemon=True) for m in self._models]
+                for worker in self._workers:
+                    worker.start()
+            self._changed.notify_all()
+        call.future.add_done_callback(partial(self._withdraw, call))
+        if caller is not None:
+            caller.watch(call.future)
+        return call
+
+    def _make_room(self, call: _Call) -> None:
+        """Refuse a new request when the queue is full, unless another client's place is to be given up first."""
+        while not call.first and self._waiting >= self._max_queue:
+            held = Counter[str | None]()
+            for other in self._calls:
+                held[other.client] += other.left
+            greedy, most = held.most_common(1)[0]
+            new = (c for c in reversed(self._calls) if c.client == greedy and not c.first and not c.begun)
+            victim = next(new, None)
+            full = QueueFullError(f"{self._waiting} draws wait, at most {self._max_queue} may: ask again later")
+            if victim is None or held[call.client] + call.left >= most:
+                raise full
+            self._fail(victim, full)
+
+    def _order(self, call: _Call) -> tuple[int, int, int]:
+        """Return the place in the queue: least first. A call longer than a batch queues anew after each batch of it."""
+        had = call.first + call.begun // self._batch_size * self._batch_size
+        return self._levels[call.client], call.came + call.company * had, had
+
+    def _drop(self, call: _Call) -> int:
+        """Take what is left of a call out of the queue, and return how much that was."""
+        left = call.left
+        if left:
+            self._calls.remove(call)
+            self._waiting -= left
+            call.begun = len(call.draws)
+        return left
+
+    def _withdraw(self, call: _Call, future: Future[list[Answer]]) -> None:
+        if future.cancelled():
+            with self._changed:
+                self._drop(call)
+
+    def _expire(self, call: _Call) -> None:
+        """Fail the draws that have not begun; the others are waited for."""
+        with self._changed:
+            start = call.begun
+            call.fill(start, [Answer.failure("deadline")] * self._drop(call))
+
+    def _fail(self, call: _Call, error: Exception) -> None:
+        with self._changed, suppress(InvalidStateError):  # cancelled meanwhile
+            self._drop(call)
+            call.future.set_exception(error)
+
+    # ---------------------------------------------------------------------------------------------- the replicas
+
+    def _work(self, model: VisionLanguageModel) -> None:
+        while batch := self._next_batch():
+            self._answer(model, batch)
+            del batch  # what waits for work should hold no pictures
+
+    def _next_batch(self) -> list[_Part]:
+        """Wait for a batch, full or old enough; empty once closed."""
+        with self._changed:
+            while not self._closed:
+                delay = self._calls[0].since + self._max_wait - time.monotonic() if self._calls else None
+                if delay is not None and (delay <= 0.0 or self._waiting >= self._batch_size):
+                    if batch := self._pack():
+                        return batch
+                else:
+                    self._changed.wait(delay)
+        return []
+
+    def _pack(self) -> list[_Part]:
+        """Take the next batch out of the queue; empty if all that waited was too late."""
+        batch: list[_Part] = []
+        room = self._batch_size
+        while room and self._calls:
+            call = min(self._calls, key=self._order)
+            if past(call.deadline):
+                self._expire(call)
+                continue
+            start, stop = call.begun, call.begun + min(room, call.left)
+            batch.append(_Part(call, start, call.draws[start:stop]))
+            call.begun = stop
+            if not call.left:
+                self._calls.remove(call)
+            self._level = self._levels[call.client]
+            self._levels[call.client] += stop - start
+            self._begun += stop - start
+            self._waiting -= stop - start
+            room -= stop - start
+        present = {call.client for call in self._calls}
+        ahead = self._level if present else float("inf")  # with nobody left to compare with, all start equal again
+        self._levels = {client: had for client, had in self._levels.items() if client in present or had > ahead}
+        return batch
+
+    def _answer(self, model: VisionLanguageModel, parts: Sequence[_Part]) -> None:
+        """Answer parts of several calls at once; if that fails, in halves, until those that fail alone are found."""
+        draws = [draw for part in parts for draw in part.draws]
+        deadlines = [part.call.deadline for part in parts]
+        latest = max((d for d in deadlines if d is not None), default=None)
+        try:
+            answers = model.answer(draws, None if None in deadlines else latest)
+            if len(answers) != len(draws):
+                raise ModelError(f"model {model.name} gave {len(answers)} answers to {len(draws)} draws")
+        except BaseException as error:  # noqa: BLE001 - a worker that ended would leave its callers waiting for ever
+            self._find_failing(model, parts, error)
+            return
+        rest = iter(answers)
+        with self._changed:
+            for part in parts:
+                part.call.fill(part.start, [next(rest) for _ in part.draws])
+
+    def _find_failing(self, model: VisionLanguageModel, parts: Sequence[_Part], error: BaseException) -> None:
+        if len(parts) == 1 and isinstance(error, Exception):
+            self._fail(parts[0].call, error)
+        elif len(parts) == 1 or not getattr(model, "repeats_draws", True):
+            for part in parts:
+                failure = ModelError(f"model {model.name} failed: {type(error).__name__}: {error}")
+                failure.__cause__ = error
+                self._fail(part.call, failure)
+        else:
+            for half in (parts[: len(parts) // 2], parts[len(parts) // 2 :]):
+                wanted = [part for part in half if not self._too_late(part)]
+                if wanted:
+                    self._answer(model, wanted)
+
+    def _too_late(self, part: _Part) -> bool:
+        """Whether there is no second try for a part; its draws then have failed, for good."""
+        call = part.call
+        if self._closed:
+            self._fail(call, ModelError("the scheduler was closed while this request was tried again"))
+        elif past(call.deadline):
+            with self._changed:
+                self._expire(call)
+                call.fill(part.start, [Answer.failure("deadline")] * len(part.draws))
+            return True  # filled once: other parts of the call may still be with other replicas
+        return call.future.done()
+
+
+def _seconds_until(deadline: float | None) -> float | None:
+    return None if deadline is None else min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
