@@ -67,6 +67,8 @@ class Certificate(BaseModel):
     selection_draws: int = Field(default=0, ge=0)
     budget: int = Field(ge=0)
     """Draws that might have been spent."""
+    tokens: int = Field(default=0, ge=0)
+    """Tokens that the model generated for all draws together."""
     looks: tuple[int, ...]
     """Numbers of draws at which the counts were looked at."""
     stop_reason: StopReason

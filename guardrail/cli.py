@@ -1,4 +1,4 @@
-"""The command line: `guardrail demo`, `guardrail certify`, `guardrail --version`."""
+"""The command line: `guardrail demo`, `certify`, `plan`, `evaluate`, `doctor`, `--version`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.table import Table
 
 from guardrail import __version__
 from guardrail.errors import GuardrailError
+
+if TYPE_CHECKING:
+    from guardrail.settings import Settings
 
 app = typer.Typer(
     name="guardrail",
@@ -72,15 +75,10 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
     """
     from guardrail.certificate import Verdict
     from guardrail.images import load_images
-    from guardrail.settings import Settings
     from guardrail.smoothing import SmoothedClassifier
 
     with _clear_errors():
-        settings = Settings.load(config)
-        if settings.model is None:
-            settings = settings.model_copy(update={"model": "bundled"})
-            if not as_json:
-                typer.echo("no model is configured: using the bundled one, which reads signs only", err=True)
+        settings = _settings(config, quiet=as_json)
         smoothing = settings.make_smoothing(sigma=sigma, samples=samples, alpha=alpha, target_radius=target_radius)
         pictures = load_images(images)  # before the model, which takes seconds to load
         classifier = SmoothedClassifier(settings.make_model(), settings.make_oracle(), smoothing)
@@ -118,6 +116,88 @@ def plan(  # noqa: PLR0917 - typer reads options from the signature
         if sample is None and uniform is None and beta is None:
             typer.echo("Assuming p uniform on [1/2, 1), as the paper does; give --sample for your own images.")
         planning.report(Console(), target_radius, sigma, alpha, distribution, share=share, out=out)
+
+
+@app.command()
+def evaluate(  # noqa: PLR0917 - typer reads options from the signature
+    source: Annotated[
+        Path | None,
+        typer.Argument(help="CSV file with the columns image, prompt, label; or a folder of harmful/ and harmless/."),
+    ] = None,
+    bundled: Annotated[
+        int | None, typer.Option(min=1, help="Draw this many signs of the bundled model's world instead.")
+    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="What users ask, for images without a prompt.")] = None,
+    sigma: Annotated[
+        list[float] | None, typer.Option(help="Noise level; may be given several times. Default: the settings'.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Draws per image.")] = None,
+    denoise: Annotated[bool, typer.Option("--denoise", help="Put the bundled denoiser before the model.")] = False,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999_999, help="Of each interval.")] = 0.95,
+    seed: Annotated[int, typer.Option(help="Of the choice of bundled signs.")] = 0,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings; GUARDRAIL_* variables win.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the record and the plot.")] = Path("guardrail-evaluation"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
+) -> None:
+    """Measure what the guard sees under noise: harmful images caught, harmless passed, illegible, abstained."""
+    from guardrail import evaluation
+    from guardrail.errors import ConfigurationError
+
+    with _clear_errors():
+        if (source is None) == (bundled is None):
+            raise ConfigurationError("give labelled images (a folder or CSV file) or --bundled N, one of the two")
+        settings = _settings(config, quiet=as_json)
+        if bundled is not None:
+            labelled, data = evaluation.bundled_signs(bundled, seed), f"{bundled} held-out signs, seed {seed}"
+        else:
+            assert source is not None  # noqa: S101 - for the type checker
+            labelled, data = evaluation.read_labelled(source, prompt), source.name
+        model = settings.make_model()
+        if denoise:
+            from guardrail.models.bundled.denoiser import denoised
+
+            model = denoised(model)
+        record = evaluation.report(
+            Console(stderr=as_json, quiet=as_json),
+            model,
+            settings.make_oracle(),
+            labelled,
+            [settings.make_smoothing(sigma=s, samples=samples) for s in sigma or [settings.smoothing.sigma]],
+            data=data,
+            out=out,
+            target_radius=settings.policy.min_radius if settings.smoothing.target_radius is None else None,
+            confidence=confidence,
+        )
+    if as_json:
+        typer.echo(record.model_dump_json(indent=2))
+
+
+@app.command()
+def doctor(
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings; GUARDRAIL_* variables win.")] = None,
+    record: Annotated[
+        Path | None, typer.Option("--evaluation", help="Record of `guardrail evaluate` for this guard.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Time to spend on measuring draws per second.")] = 2.0,
+) -> None:
+    """Check this installation: libraries, device, model, speed, recall, Redis. Exit status 1 if something is wrong."""
+    from guardrail.doctor import examine, report
+
+    with _clear_errors():
+        healthy = report(Console(), examine(config, record=record, seconds=seconds))
+    raise typer.Exit(0 if healthy else 1)
+
+
+def _settings(config: Path | None, *, quiet: bool) -> Settings:
+    """Read the settings; the bundled model where they name none."""
+    from guardrail.settings import Settings
+
+    settings = Settings.load(config)
+    if settings.model is not None:
+        return settings
+    if not quiet:
+        typer.echo("no model is configured: using the bundled one, which reads signs only", err=True)
+    return settings.model_copy(update={"model": "bundled"})
 
 
 def _shown(value: object) -> str:

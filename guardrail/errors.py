@@ -43,6 +43,10 @@ class OracleError(GuardrailError, RuntimeError):
     """The oracle cannot judge at all. One judgement that fails is a draw of class `failed`, not an error."""
 
 
+class QueueFullError(GuardrailError, RuntimeError):
+    """As many draws wait as may: ask again later."""
+
+
 class StoreError(GuardrailError, RuntimeError):
     """The certificate store cannot be reached or refused the operation."""
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from guardrail.audit import AuditSink
+from guardrail.callers import asking
 from guardrail.certificate import CERTIFICATE_VERSION, Certificate
 from guardrail.errors import (
     ConfigurationError,
@@ -20,6 +21,7 @@ from guardrail.errors import (
     ImageTooLargeError,
     OracleError,
     PromptTooLongError,
+    QueueFullError,
     StoreError,
     TooManyImagesError,
 )
@@ -150,7 +152,7 @@ class Guard:
             decision = Decision(
                 id=decision.id, enforced=decision.enforced, client=client, session=session, tags=tuple(tags)
             )
-            with _timed(timings, "total"):
+            with _timed(timings, "total"), asking(client):
                 if unchecked:
                     decision = decision.with_reasons({Reason.UNCHECKED_MEDIA: Action(self.policy.on_error)}, unchecked)
                 if not decision.blocked:
@@ -171,16 +173,17 @@ class Guard:
         deadline: float | None = None,
     ) -> Decision:
         """Do as `check`, in a thread, so that the event loop stays free."""
-        return await asyncio.to_thread(
-            self.check,
-            images,
-            prompt,
-            unchecked=unchecked,
-            client=client,
-            session=session,
-            tags=tags,
-            deadline=deadline,
-        )
+        with asking(client):  # a cancelled task calls off the draws that still wait
+            return await asyncio.to_thread(
+                self.check,
+                images,
+                prompt,
+                unchecked=unchecked,
+                client=client,
+                session=session,
+                tags=tags,
+                deadline=deadline,
+            )
 
     def check_many(
         self, requests: Iterable[tuple[Images, str | Prompt]], *, client: str | None = None
@@ -348,6 +351,7 @@ _REASONS: tuple[tuple[type[Exception], Reason], ...] = (
     (PromptTooLongError, Reason.PROMPT_TOO_LONG),
     (StoreError, Reason.STORE_REQUIRED),
     (OracleError, Reason.ORACLE_FAILED),
+    (QueueFullError, Reason.QUEUE_FULL),
 )
 """Which reason an error gives; the first that fits. Everything else is `model_failed`."""
 

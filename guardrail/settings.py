@@ -15,6 +15,7 @@ from guardrail.guard import Guard
 from guardrail.models.base import VisionLanguageModel
 from guardrail.oracles.base import Oracle
 from guardrail.policy import Policy
+from guardrail.recall import EvaluationRecord
 from guardrail.smoothing import Smoothing
 from guardrail.stores.base import CertificateStore
 
@@ -37,10 +38,12 @@ class Settings(BaseSettings):
     dtype: str | None = None
     max_new_tokens: int = Field(default=32, ge=1)
     temperature: float = Field(default=0.0, ge=0.0)
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
     oracle: Literal["bundled", "bundled-actions", "refusal"] | None = None
     """`bundled` and `bundled-actions` know the bundled model's answers only; `refusal` calls every answer that does
     not refuse harmful (for red-team prompts)."""
+    evaluation: Path | None = None
+    """What `guardrail evaluate` wrote about this model and oracle: certificates then say the measured recall."""
     smoothing: Smoothing = Smoothing()
     policy: Policy = Policy()
     key: SecretStr | None = None
@@ -120,6 +123,7 @@ class Settings(BaseSettings):
     def make_oracle(self) -> Oracle:
         """Make the oracle; the bundled model brings its own."""
         from guardrail.oracles.bundled import action_oracle, bundled_oracle
+        from guardrail.oracles.illegible import IllegibleOracle
         from guardrail.oracles.refusal import RefusalOracle
 
         match self.oracle or ("bundled" if self.model == "bundled" else None):
@@ -128,7 +132,7 @@ class Settings(BaseSettings):
             case "bundled-actions":
                 return action_oracle()
             case "refusal":
-                return RefusalOracle()
+                return IllegibleOracle(RefusalOracle())
         raise ConfigurationError("no oracle is named: set GUARDRAIL_ORACLE, for instance to 'refusal'")
 
     def make_smoothing(self, **overrides: float | None) -> Smoothing:
@@ -137,8 +141,10 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: a value that cannot work.
         """
-        given = {name: value for name, value in overrides.items() if value is not None}
+        given: dict[str, object] = {name: value for name, value in overrides.items() if value is not None}
         key = self.smoothing.key if self.key is None else self.key.get_secret_value().encode()
+        if self.evaluation is not None:
+            given["recall"] = EvaluationRecord.load(self.evaluation)
         try:
             return Smoothing.model_validate({**self.smoothing.model_dump(), **given, "key": key})
         except ValidationError as error:

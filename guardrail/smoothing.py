@@ -23,6 +23,7 @@ from guardrail.models.base import Answer, Draw, VisionLanguageModel
 from guardrail.noise import NoiseStream
 from guardrail.oracles.base import FAILED, HARMFUL, Oracle, SelectingOracle, judge
 from guardrail.prompts import Prompt
+from guardrail.recall import EvaluationRecord, recall_statement
 from guardrail.resize import resize, resize_norm
 from guardrail.statistics import (
     ClassConditionalError,
@@ -83,6 +84,8 @@ class Smoothing(BaseModel):
     """Draws on which a class is selected, where the rule or the oracle selects one. They are not counted again."""
     oracle_error: OracleError | None = None
     """How the oracle errs; None: not measured, and the certificate is about the oracle's verdict only."""
+    recall: EvaluationRecord | None = None
+    """What `guardrail evaluate` measured of this model, oracle and σ; None: a warning on every certificate."""
     max_side: int = Field(default=1024, ge=1)
     """Longest side, in pixels, at which noise is added for a model without a resolution of its own."""
     key: SecretBytes | None = Field(default=None, exclude=True)
@@ -157,6 +160,12 @@ class SmoothedClassifier:
         self._key = key.get_secret_value() if key else secrets.token_bytes(32)
         if self.smoothing.oracle_error is not None:
             self.smoothing.oracle_error.require_judgements(remembered=not judges_afresh(oracle))
+        limit = getattr(model, "max_draws", None)
+        if limit is not None and max(self.smoothing.samples, self.smoothing.selection_samples) > limit:
+            raise ConfigurationError(
+                f"model {model.name} pays for {limit} draws a request, samples is {self.smoothing.samples} and "
+                f"selection_samples {self.smoothing.selection_samples}: lower them, or raise max_draws"
+            )
         self._rule = self._fixed_rule()
         self._check_oracle_error()
 
@@ -264,7 +273,7 @@ class SmoothedClassifier:
             oracle = oracle.fix([answer.text for answer in answers if answer.failed is None], prompt)
             selected = oracle.classes[0]
         rule = ClassRule.of("selection", oracle.classes, smoothing.alpha_draws, selected)
-        return _Run(oracle, rule, self._bound(rule, target), len(draws))
+        return _Run(oracle, rule, self._bound(rule, target), len(draws), sum(a.tokens for a in answers))
 
     def _fixed_rule(self) -> ClassRule | None:
         """Return the class rule; None where classes are selected per request."""
@@ -372,6 +381,7 @@ class SmoothedClassifier:
             draws=len(run.answers),
             selection_draws=run.selected,
             budget=smoothing.samples,
+            tokens=run.tokens + sum(answer.tokens for answer in run.answers),
             looks=tuple(run.looks),
             stop_reason=run.stop or "budget",
             method=run.bound.name,
@@ -387,8 +397,12 @@ class SmoothedClassifier:
             model=self.model.name,
             oracle=run.oracle.name,
             answer=_first(run.answers, run.labels, certified),
-            warnings=(*warnings, *_warnings(certified, radius, run.counts, about)),
+            warnings=(*warnings, *_warnings(certified, radius, run.counts, about), self._recall(run.oracle)),
         )
+
+    def _recall(self, oracle: Oracle) -> str:
+        """Say what is known about the recall of harmful images."""
+        return recall_statement(self.smoothing.recall, self.model.name, oracle.name, self.smoothing.sigma)
 
     def _request(self, x: Sequence[NDArray[np.float64]], prompt: Prompt, target: float | None) -> bytes:
         """Return the digest of the request: every bit of the resized pixels, and the context."""
@@ -430,6 +444,8 @@ class _Run:
     bound: LowerBound
     selected: int = 0
     """Draws spent on selecting a class."""
+    tokens: int = 0
+    """Tokens generated in them."""
     answers: list[Answer] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     judged: dict[str, str] = field(default_factory=dict)
@@ -478,7 +494,6 @@ def _warnings(certified: str | None, radius: float, counts: Counter[str], error:
         yield f"{counts[FAILED]} draws failed; they count against the certified class"
     if error is None:
         yield "oracle error not measured: the radius protects the oracle's verdict, not what the answers really are"
-    yield "recall of harmful images under noise not measured: a model that cannot see certifies everything harmless"
 
 
 def _joint_norm(pictures: Sequence[InputImage], sizes: Sequence[tuple[int, int]]) -> float:

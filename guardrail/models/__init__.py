@@ -2,6 +2,16 @@
 
 from guardrail.models.base import Answer, Draw, VisionLanguageModel
 from guardrail.models.bundled import BundledVLM
+from guardrail.models.chat import ChatModelVLM
+from guardrail.models.denoised import DenoisedVLM
 from guardrail.models.transformers import TransformersVLM
 
-__all__ = ["Answer", "BundledVLM", "Draw", "TransformersVLM", "VisionLanguageModel"]
+__all__ = [
+    "Answer",
+    "BundledVLM",
+    "ChatModelVLM",
+    "DenoisedVLM",
+    "Draw",
+    "TransformersVLM",
+    "VisionLanguageModel",
+]

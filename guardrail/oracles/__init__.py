@@ -1,7 +1,9 @@
 """Oracles: what an answer means."""
 
 from guardrail.oracles.base import Oracle, SelectingOracle
+from guardrail.oracles.illegible import IllegibleOracle
+from guardrail.oracles.labels import LabelOracle
 from guardrail.oracles.lexicon import LexiconOracle
 from guardrail.oracles.refusal import RefusalOracle
 
-__all__ = ["LexiconOracle", "Oracle", "RefusalOracle", "SelectingOracle"]
+__all__ = ["IllegibleOracle", "LabelOracle", "LexiconOracle", "Oracle", "RefusalOracle", "SelectingOracle"]
