@@ -184,6 +184,17 @@ class TestClassRules:
         )
         assert not np.array_equal(estimation, selection)
 
+    def test_no_draw_selects_a_class_and_is_counted_for_it(self) -> None:
+        seen: list[bytes] = []
+
+        class Watched(HalfSpaceVLM):
+            def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+                seen.extend(draw.images()[0].tobytes() for draw in draws)
+                return super().answer(draws, deadline)
+
+        classifier(Watched(SUM), self.ACTIONS, class_rule="selection").certify(IMAGE, "?")
+        assert len(seen) == len(set(seen)) == 120
+
     def test_an_oracle_that_finds_its_class_on_the_selection_draws(self) -> None:
         @dataclass
         class Same:
