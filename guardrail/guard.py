@@ -301,9 +301,10 @@ class Guard:
     def _is_about(self, certificate: Certificate, pictures: Sequence[InputImage], prompt: Prompt) -> bool:
         """Whether a stored certificate says by itself that it is about this request."""
         smoothing = self.classifier.smoothing
-        said = (certificate.image_sha256, certificate.prompt_sha256, certificate.model, certificate.version)
-        wanted = (tuple(p.sha256 for p in pictures), prompt.digest, self.model.name, CERTIFICATE_VERSION)
-        return said == wanted and (certificate.sigma, certificate.alpha) == (smoothing.sigma, smoothing.alpha)
+        said = (certificate.image_sha256, certificate.prompt_sha256, certificate.model, certificate.oracle)
+        wanted = (tuple(p.sha256 for p in pictures), prompt.digest, self.model.name, self.oracle.name)
+        said_how = (certificate.version, certificate.sigma, certificate.alpha)
+        return said == wanted and said_how == (CERTIFICATE_VERSION, smoothing.sigma, smoothing.alpha)
 
     def _put(self, key: CertificateKey, certificate: Certificate) -> None:
         """Store what was computed: abstentions and harmful verdicts too, but nothing that a deadline cut short."""
