@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-CERTIFICATE_VERSION = 1
+CERTIFICATE_VERSION = 2
 """Raised whenever the meaning of a field changes; part of every cache key."""
 
 
@@ -63,6 +63,8 @@ class Certificate(BaseModel):
     """Lower bound on P[the answer is of the class]; None: the oracle was not measured."""
     counts: dict[str, int]
     """Estimation draws by class, `failed` among them; they sum to `draws`."""
+    failures: dict[str, int] = Field(default_factory=dict)
+    """Why draws failed: the model's reasons (`filtered`, `deadline`, …), and the oracle's after `oracle: `."""
     draws: int = Field(ge=0)
     selection_draws: int = Field(default=0, ge=0)
     budget: int = Field(ge=0)
@@ -92,10 +94,30 @@ class Certificate(BaseModel):
     prompt_sha256: str
     model: str
     oracle: str
+    oracle_time_share: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the time between the first draw and the last judgement that was spent in the oracle. Not part of what
+    makes two certificates equal."""
     answer: str | None = None
     """The lowest-index drawn answer of the certified class that is short enough: what `release="certified"` gives.
     None for an abstention, and for a harmful verdict, of which no answer is kept."""
     warnings: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Certificate):
+            return NotImplemented
+        timed = {"oracle_time_share"}
+        return self.model_dump(exclude=timed) == other.model_dump(exclude=timed)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def failed_by(self) -> Literal["model", "oracle"] | None:
+        """Whose failures made the abstention, at least half of the draws having failed; None: no such thing."""
+        failed = sum(self.failures.values())
+        if self.certified_class is not None or not failed or 2 * failed < self.draws:
+            return None
+        oracle = sum(count for reason, count in self.failures.items() if reason.startswith("oracle: "))
+        return "oracle" if 2 * oracle >= failed else "model"
 
     @property
     def radius_linf(self) -> float:

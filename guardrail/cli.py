@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -214,9 +215,7 @@ def _shown(value: object) -> str:
 @contextmanager
 def _clear_errors() -> Iterator[None]:
     """Print a `GuardrailError` as one line and leave with status 2; everything else is a bug and shows itself."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers is not imported yet, and reads it
     try:
         yield
     except GuardrailError as error:

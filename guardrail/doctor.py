@@ -81,7 +81,7 @@ def _libraries() -> Iterator[Finding]:
         version = _version(name)
         yield Finding(name, version) if version else Finding(name, "not installed", "note")
     try:
-        import torchvision  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+        import torchvision  # noqa: F401
     except ImportError:
         advice = "optional: with it, models other than the CLIP and SigLIP kind take noisy tensors on the device"
         if _version("torchvision") is None:
@@ -270,7 +270,7 @@ def _ping(settings: Settings) -> None:
 
 
 def _connect(url: str) -> None:
-    import sqlalchemy  # type: ignore[import-not-found,unused-ignore]
+    import sqlalchemy
 
     engine = sqlalchemy.create_engine(url)
     try:

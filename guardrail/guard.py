@@ -27,7 +27,7 @@ from guardrail.errors import (
 )
 from guardrail.images import ImageLimits, ImageSource, InputImage, load_images
 from guardrail.models.base import Answer, VisionLanguageModel
-from guardrail.oracles.base import Oracle, judge
+from guardrail.oracles.base import Judgements, Oracle
 from guardrail.policy import Action, Decision, Policy, Reason, Source
 from guardrail.prompts import Prompt
 from guardrail.smoothing import SmoothedClassifier, Smoothing
@@ -220,7 +220,7 @@ class Guard:
             with _timed(timings, "screen"):
                 if unreadable is not None:
                     raise OracleError(f"the answer cannot be judged: {unreadable}")
-                label = judge(self.oracle, [Answer(answer)], prompt)[0]
+                label = Judgements().of(self.oracle, [Answer(answer)], prompt)[0]
             screened = decision.with_reasons(self.policy.screen(decision.certificate, label))
         except Exception as error:  # noqa: BLE001 - as in check
             screened = self._fail(decision, error)

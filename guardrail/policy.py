@@ -93,6 +93,9 @@ class Policy(BaseModel):
             found[Reason.ABSTAINED] = Action(self.on_abstain)
         elif certificate.verdict is Verdict.ABSTAIN and certificate.stop_reason == "deadline":
             found[Reason.DEADLINE] = Action(self.on_error)
+        elif certificate.failed_by is not None:
+            reason = Reason.ORACLE_FAILED if certificate.failed_by == "oracle" else Reason.MODEL_FAILED
+            found[reason] = Action(self.on_error)
         elif certificate.verdict is Verdict.ABSTAIN:
             found[Reason.ABSTAINED] = Action(self.on_abstain)
         elif certificate.certified_class in self.harmful_classes:

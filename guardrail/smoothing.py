@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +20,9 @@ from guardrail.certificate import CERTIFICATE_VERSION, Certificate, StopReason, 
 from guardrail.class_rules import ClassRule, Rule
 from guardrail.errors import ConfigurationError, ModelError, PromptError
 from guardrail.images import ImageLimits, ImageSource, InputImage, load_images
-from guardrail.models.base import Answer, Draw, VisionLanguageModel
+from guardrail.models.base import Answer, Draw, VisionLanguageModel, past
 from guardrail.noise import NoiseStream
-from guardrail.oracles.base import FAILED, HARMFUL, Oracle, SelectingOracle, judge
+from guardrail.oracles.base import FAILED, HARMFUL, Judgements, Oracle, SelectingOracle, fix, judges_afresh
 from guardrail.prompts import Prompt
 from guardrail.recall import EvaluationRecord, recall_statement
 from guardrail.resize import resize, resize_norm
@@ -209,18 +210,19 @@ class SmoothedClassifier:
         if target is not None and not 0.0 <= target < float("inf"):
             raise ConfigurationError(f"target_radius must be a finite number of at least 0, got {target}")
 
+        start = time.monotonic()
         run = self._select(pictures, prompt, target, deadline)
         draws = self.draws(pictures, prompt, range(self.smoothing.samples), target)
         for look in run.bound.looks:
             new = self._answer(draws[len(run.answers) : look], deadline)
-            late = any(answer.failed == "deadline" for answer in new)
-            if late and run.looks:
-                run.stop = "deadline"
-                break
-            run.count(new, self._judge(run, new, prompt), look)
+            labels = run.judged.of(run.oracle, new, prompt, deadline)
+            late = any(answer.failed == "deadline" for answer in new) or (past(deadline) and FAILED in labels)
+            if not (late and run.looks):  # else the last look whose draws are all in and judged is the last
+                run.count(new, labels, look)
             run.stop = "deadline" if late else self._stop(run, look, target)
             if run.stop is not None:
                 break
+        run.seconds = time.monotonic() - start
         return self._certificate(run, pictures, sizes, prompt)
 
     def draws(
@@ -261,19 +263,24 @@ class SmoothedClassifier:
     ) -> _Run:
         """Fix oracle, classes under test and bound; what is chosen from draws is chosen on draws of its own."""
         smoothing, oracle = self.smoothing, self.oracle
+        error = smoothing.oracle_error
+        judged = Judgements(remember=error is None or not error.assumes_independence)
         if self._rule is not None and isinstance(oracle, Oracle):
-            return _Run(oracle, self._rule, self._bound(self._rule, target))
+            return _Run(oracle, self._rule, self._bound(self._rule, target), judged)
         draws = self.draws(pictures, prompt, range(smoothing.selection_samples), target, "selection")
         answers = self._answer(draws, deadline)
         if isinstance(oracle, Oracle):
-            votes = Counter(judge(oracle, answers, prompt))
+            votes = Counter(judged.of(oracle, answers, prompt, deadline))
             open_to = ClassRule.of("shared", oracle.classes, smoothing.alpha_draws).tested
             selected = max(open_to, key=lambda c: votes[c])
         else:
-            oracle = oracle.fix([answer.text for answer in answers if answer.failed is None], prompt)
+            begun = time.monotonic()
+            oracle = fix(oracle, [answer.text for answer in answers if answer.failed is None], prompt, deadline)
+            judged.seconds += time.monotonic() - begun
             selected = oracle.classes[0]
+        judged.failures.clear()  # those of the estimation draws are to be told
         rule = ClassRule.of("selection", oracle.classes, smoothing.alpha_draws, selected)
-        return _Run(oracle, rule, self._bound(rule, target), len(draws), sum(a.tokens for a in answers))
+        return _Run(oracle, rule, self._bound(rule, target), judged, len(draws), sum(a.tokens for a in answers))
 
     def _fixed_rule(self) -> ClassRule | None:
         """Return the class rule; None where classes are selected per request."""
@@ -378,6 +385,7 @@ class SmoothedClassifier:
             q_lower=q_lower,
             p_lower=p_lower,
             counts={label: run.counts[label] for label in sorted({*run.oracle.classes, *run.counts})},
+            failures=dict(sorted(run.judged.failures.items())),
             draws=len(run.answers),
             selection_draws=run.selected,
             budget=smoothing.samples,
@@ -396,8 +404,9 @@ class SmoothedClassifier:
             prompt_sha256=prompt.digest,
             model=self.model.name,
             oracle=run.oracle.name,
+            oracle_time_share=min(1.0, run.judged.seconds / run.seconds) if run.seconds > 0.0 else 0.0,
             answer=_first(run.answers, run.labels, certified),
-            warnings=(*warnings, *_warnings(certified, radius, run.counts, about), self._recall(run.oracle)),
+            warnings=(*warnings, *_warnings(certified, radius, run.judged.failures, about), self._recall(run.oracle)),
         )
 
     def _recall(self, oracle: Oracle) -> str:
@@ -428,12 +437,6 @@ class SmoothedClassifier:
             raise ModelError(f"model {self.model.name} gave a {type(odd).__name__}, not an Answer")
         return answers
 
-    def _judge(self, run: _Run, answers: Sequence[Answer], prompt: Prompt) -> list[str]:
-        """Judge answers; equal ones once per request, unless the error model needs every draw judged afresh."""
-        error = self.smoothing.oracle_error
-        afresh = error is not None and error.assumes_independence
-        return judge(run.oracle, answers, prompt, None if afresh else run.judged)
-
 
 @dataclass
 class _Run:
@@ -442,19 +445,21 @@ class _Run:
     oracle: Oracle
     rule: ClassRule
     bound: LowerBound
+    judged: Judgements
+    """Judgements so far, of the selection draws too."""
     selected: int = 0
     """Draws spent on selecting a class."""
     tokens: int = 0
     """Tokens generated in them."""
     answers: list[Answer] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
-    judged: dict[str, str] = field(default_factory=dict)
-    """Judgements by answer."""
     counts: Counter[str] = field(default_factory=Counter)
     looks: list[int] = field(default_factory=list)
     q_lower: dict[str, float] = field(default_factory=dict)
     """The best bound so far for each class under test; it holds at all looks together."""
     stop: StopReason | None = None
+    seconds: float = 0.0
+    """From the first draw to the last judgement."""
 
     def count(self, answers: Sequence[Answer], labels: Sequence[str], look: int) -> None:
         """Count the draws up to this look, by index, and look."""
@@ -472,26 +477,18 @@ def _sequence(looks: tuple[int, ...], alpha: float, spending: float) -> Confiden
     return ConfidenceSequence(looks, alpha, PowerSpending(spending))
 
 
-def judges_afresh(oracle: object) -> bool:
-    """Whether an oracle judges equal answers independently, as a sampled judge does and a list of words does not.
-
-    An oracle says so by an attribute `judges_afresh`. Without it, an error model that assumes independent errors is
-    refused: errors fixed per answer can be wrong on all draws at once.
-    """
-    return bool(getattr(oracle, "judges_afresh", False))
-
-
 def _stated(error: OracleError | None) -> str:
     if error is None:
         return "not measured: about the oracle's verdict only"
     return "; ".join(filter(None, (error.name, f"assumes that {error.assumption}", error.transfer)))
 
 
-def _warnings(certified: str | None, radius: float, counts: Counter[str], error: OracleError | None) -> Iterable[str]:
+def _warnings(certified: str | None, radius: float, failures: Counter[str], error: OracleError | None) -> Iterable[str]:
     if certified is not None and radius < LOW_ROBUSTNESS:
         yield f"radius {radius:.3f} is below {LOW_ROBUSTNESS}: low robustness; a larger sigma or training may help"
-    if counts[FAILED]:
-        yield f"{counts[FAILED]} draws failed; they count against the certified class"
+    if failures:
+        why = ", ".join(f"{reason} {count}" for reason, count in sorted(failures.items()))
+        yield f"{failures.total()} draws failed ({why}); they count against the certified class"
     if error is None:
         yield "oracle error not measured: the radius protects the oracle's verdict, not what the answers really are"
 

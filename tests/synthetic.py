@@ -42,5 +42,27 @@ class HalfSpaceVLM:
         return sum(float(image.sum(dtype=np.float64)) for image in draw.images())
 
 
+@dataclass
+class CoinVLM:
+    """Answers `harmless` with probability `p`, else `harmful`, whatever the picture; `distinct` answers differ."""
+
+    p: float
+    distinct: bool = False
+    name: str = "coin"
+    resolution: tuple[int, int] | None = None
+
+    def check(self, prompt: Prompt, sizes: Sizes) -> None:
+        pass
+
+    def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+        return [
+            Answer(
+                ("harmless" if draw.sampling_seed < self.p * 2**63 else "harmful")
+                + (f" {draw.index}" if self.distinct else "")
+            )
+            for draw in draws
+        ]
+
+
 ORACLE = LexiconOracle({"harmful": ["bad"], "harmless": ["good"]}, otherwise="illegible")
 """`good` is harmless, `bad` is harmful, and whatever else is illegible."""

@@ -14,7 +14,7 @@ from guardrail import Guard, InputImage, Policy, Prompt, SmoothedClassifier, Smo
 from guardrail.errors import ConfigurationError, OracleError
 from guardrail.models.base import Answer, Draw
 from guardrail.oracles import LexiconOracle, Oracle
-from guardrail.oracles.base import judge
+from guardrail.oracles.base import Judgements
 from guardrail.statistics import (
     ClassConditionalError,
     ContradictedAssumptionError,
@@ -318,8 +318,8 @@ class TestOracleError:
         oracle = NoisyOracle(rate=0.2)
         answers = [Answer("bad")] * 100
         for _ in range(200):
-            remembered = judge(oracle, answers, Prompt(()), {})
-            afresh = judge(oracle, answers, Prompt(()))
+            remembered = Judgements().of(oracle, answers, Prompt(()))
+            afresh = Judgements(remember=False).of(oracle, answers, Prompt(()))
             wrong["remembered"] += remembered.count("harmless") > 90
             wrong["afresh"] += afresh.count("harmless") > 50
         assert wrong["afresh"] == 0

@@ -340,7 +340,7 @@ def test_the_prompt_limit_holds_over_all_turns_and_many_threads_agree() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({d.certificate.to_json() for d in results if d.certificate}) == 1
+    assert all(d.certificate == results[0].certificate is not None for d in results)
     assert len(results) == 8
 
 

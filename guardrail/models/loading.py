@@ -49,13 +49,23 @@ def torchvision_works() -> bool:
     every image processor there is, so it is hidden from transformers, for good and for this process.
     """
     try:
-        import torchvision  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+        import torchvision  # noqa: F401
     except Exception as error:  # noqa: BLE001  # RuntimeError and OSError where it does not fit torch
         if sys.modules.get("torchvision", error) is not None and importlib.util.find_spec("torchvision") is not None:
             logger.warning("torchvision is installed but does not import, and is not used: %s", error)
             sys.modules["torchvision"] = None  # type: ignore[assignment]
+            _let_transformers_ask_again()
         return False
     return True
+
+
+def _let_transformers_ask_again() -> None:
+    """Have transformers forget that torchvision is installed, where it was imported before."""
+    if "transformers" in sys.modules:
+        from transformers.utils import import_utils
+
+        for asked in (import_utils.is_torchvision_available, import_utils.is_torchvision_v2_available):
+            asked.cache_clear()
 
 
 def out_of_memory(error: Exception) -> bool:

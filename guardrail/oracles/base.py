@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import re
+import time
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from guardrail.errors import OracleError
@@ -15,6 +19,8 @@ from guardrail.prompts import Prompt
 
 FAILED = "failed"
 """The class of a draw without an answer or without a judgement: never the certified one, never dropped."""
+TIMED_OUT = f"{FAILED}: timeout"
+"""What an oracle says of an answer for which its deadline came too soon."""
 HARMLESS = "harmless"
 HARMFUL = "harmful"
 ILLEGIBLE = "illegible"
@@ -34,7 +40,10 @@ class Oracle(Protocol):
         """The classes it may say, `failed` left out."""
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
-        """Return one label per answer: a class, or `failed` for a judgement that failed.
+        """Return one label per answer: a class; or, for a judgement that failed, `failed` or `failed: why`.
+
+        An oracle that waits for something (a model, a network) takes a third argument, `deadline: float | None = None`:
+        `time.monotonic()` after which judgements not yet begun fail with `TIMED_OUT`.
 
         Raises:
             OracleError: the oracle cannot judge at all.
@@ -55,46 +64,119 @@ class SelectingOracle(Protocol):
     def fix(self, answers: Sequence[str], prompt: Prompt) -> Oracle:
         """Return the oracle for the estimation draws; its first class is the one under test.
 
+        It may take a `deadline` as `Oracle.classify` does, and raises when that is past.
+
         Raises:
             OracleError: no class can be found, for instance because every selection draw failed.
         """
 
 
-def judge(
-    oracle: Oracle, answers: Sequence[Answer], prompt: Prompt, remembered: dict[str, str] | None = None
-) -> list[str]:
-    """Return the class of each answer; failed answers are `failed` unseen.
+@dataclass
+class Judgements:
+    """What an oracle said of the answers to one prompt, and how long it took.
 
-    Args:
-        oracle: says the class.
-        answers: what the model said to one prompt.
-        prompt: that prompt.
-        remembered: judgements by text. Equal texts are then judged once, also over several calls with the same
-            table, to which new judgements are added: draws stay independent given the table, but errors are fixed
-            per answer. None: every answer is judged on its own.
+    Draws stay independent given a table of remembered judgements, but errors are then fixed per answer: an error model
+    that assumes independent errors needs `remember=False`.
+    """
+
+    remember: bool = True
+    """Judge equal answers once."""
+    seconds: float = 0.0
+    """Time spent in the oracle."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Why draws are of class `failed`: the model's reasons as they are, the oracle's after 'oracle: '."""
+    _by_text: dict[str, str] = field(default_factory=dict)
+
+    def of(self, oracle: Oracle, answers: Sequence[Answer], prompt: Prompt, deadline: float | None = None) -> list[str]:
+        """Return the class of each answer; failed answers are `failed` unseen.
+
+        Args:
+            oracle: says the class.
+            answers: what the model said to the prompt.
+            prompt: the same for all calls.
+            deadline: `time.monotonic()` after which an oracle that can be late gives up.
+
+        Raises:
+            OracleError: the oracle failed as a whole, or said something that is not one of its classes.
+        """
+        texts = [answer.text for answer in answers if answer.failed is None]
+        if self.remember:
+            texts = [text for text in dict.fromkeys(texts) if text not in self._by_text]
+        start = time.monotonic()
+        said = classify(oracle, texts, [prompt] * len(texts), deadline)
+        self.seconds += time.monotonic() - start
+        if self.remember:
+            self._by_text.update(zip(texts, said, strict=True))
+        fresh = iter(said)
+        labels = []
+        for answer in answers:
+            if answer.failed is not None:
+                self.failures[answer.failed] += 1
+                labels.append(FAILED)
+                continue
+            label = self._by_text[answer.text] if self.remember else next(fresh)
+            if is_failure(label):
+                self.failures[f"oracle: {label.removeprefix(FAILED).removeprefix(': ') or FAILED}"] += 1
+            labels.append(FAILED if is_failure(label) else label)
+        return labels
+
+
+def classify(
+    oracle: Oracle, texts: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None
+) -> list[str]:
+    """Ask an oracle, by its deadline if it knows any, and see that it says what it may say.
+
+    Oracles that ask other oracles do so through this function.
 
     Raises:
         OracleError: the oracle failed as a whole, or said something that is not one of its classes.
     """
-    texts = [answer.text for answer in answers if answer.failed is None]
-    if remembered is not None:
-        texts = [text for text in dict.fromkeys(texts) if text not in remembered]
+    if not texts:
+        return []
     try:
-        labels = oracle.classify(texts, [prompt] * len(texts)) if texts else []
+        labels = oracle.classify(texts, prompts, **_until(oracle.classify, deadline))
     except OracleError:
         raise
     except Exception as error:
         raise OracleError(f"oracle {oracle.name} failed: {type(error).__name__}") from error
     if len(labels) != len(texts):
         raise OracleError(f"oracle {oracle.name} gave {len(labels)} labels for {len(texts)} answers")
-    strange = set(labels) - {*oracle.classes, FAILED}
+    strange = {label for label in labels if label not in oracle.classes and not is_failure(label)}
     if strange:
         raise OracleError(f"oracle {oracle.name} said {sorted(strange)}, its classes are {oracle.classes}")
-    if remembered is None:
-        fresh = iter(labels)
-        return [FAILED if answer.failed is not None else next(fresh) for answer in answers]
-    remembered.update(zip(texts, labels, strict=True))
-    return [FAILED if answer.failed is not None else remembered[answer.text] for answer in answers]
+    return labels
+
+
+def fix(oracle: SelectingOracle, texts: Sequence[str], prompt: Prompt, deadline: float | None = None) -> Oracle:
+    """Let an oracle find its classes, by its deadline if it knows any.
+
+    Raises:
+        OracleError: it finds none.
+    """
+    try:
+        return oracle.fix(texts, prompt, **_until(oracle.fix, deadline))
+    except OracleError:
+        raise
+    except Exception as error:
+        raise OracleError(f"oracle {oracle.name} found no classes: {type(error).__name__}") from error
+
+
+def is_failure(label: str) -> bool:
+    """Whether a label says that the judgement failed."""
+    return label == FAILED or label.startswith(f"{FAILED}: ")
+
+
+def judges_afresh(oracle: object) -> bool:
+    """Whether an oracle judges equal answers independently, as a sampled judge does and a list of words does not.
+
+    An oracle says so by an attribute `judges_afresh`. Without it, an error model that assumes independent errors is
+    refused: errors fixed per answer can be wrong on all draws at once.
+    """
+    return bool(getattr(oracle, "judges_afresh", False))
+
+
+def _until(function: Callable[..., object], deadline: float | None) -> dict[str, float | None]:
+    return {"deadline": deadline} if "deadline" in inspect.signature(function).parameters else {}
 
 
 _PUNCTUATION = str.maketrans(

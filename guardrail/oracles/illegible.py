@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from guardrail.errors import ConfigurationError
-from guardrail.oracles.base import ILLEGIBLE, Oracle, fingerprint, normalise
+from guardrail.oracles.base import ILLEGIBLE, Oracle, classify, fingerprint, judges_afresh, normalise
 from guardrail.prompts import Prompt
 
 _PICTURE = (
@@ -106,17 +106,17 @@ class IllegibleOracle:
     @property
     def judges_afresh(self) -> bool:
         """Whether equal answers are judged independently: as the other oracle does."""
-        return bool(getattr(self.oracle, "judges_afresh", False))
+        return judges_afresh(self.oracle)
 
     def illegible(self, answer: str) -> bool:
         """Whether the opening of the answer says that the picture cannot be seen or read."""
         return self._pattern.search(normalise(answer)[: self.opening]) is not None
 
-    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
+    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:
         """Return one class per answer; the other oracle is asked only about those whose class it decides."""
         complains = [self.illegible(answer) for answer in answers]
         asked = [i for i, complaint in enumerate(complains) if self.keeps or not complaint]
-        judged = self.oracle.classify([answers[i] for i in asked], [prompts[i] for i in asked]) if asked else []
+        judged = classify(self.oracle, [answers[i] for i in asked], [prompts[i] for i in asked], deadline)
         labels = [ILLEGIBLE] * len(answers)
         for i, label in zip(asked, judged, strict=True):
             if not complains[i] or label in self.keeps:

@@ -29,7 +29,7 @@ from guardrail.models import BundledVLM
 from guardrail.models.base import Answer
 from guardrail.models.bundled.signs import draw_sign, sample_sign
 from guardrail.models.generation import generate
-from guardrail.oracles.base import judge
+from guardrail.oracles.base import Judgements
 from guardrail.oracles.bundled import bundled_oracle
 
 PROMPT = "Follow the sign."
@@ -139,7 +139,9 @@ def stages(
         "noise and tensors": lambda: model._inputs(draws),
         "generate, the library's": lambda: bare_generate(model, inputs),
         "generate, ours": lambda: generate(model._model, inputs, max_new_tokens=24, seeds=[0] * samples, **options),
-        "oracle": lambda: judge(classifier.oracle, [Answer(answer.text) for answer in answers], prompt),
+        "oracle": lambda: Judgements(remember=False).of(
+            classifier.oracle, [Answer(answer.text) for answer in answers], prompt
+        ),
         "whole certificate": lambda: classifier.certify(image, PROMPT),
     }
     table = Table(title="Where the time goes (each stage on its own, median of 5)")

@@ -37,7 +37,7 @@ from guardrail.models.base import Answer, Draw
 from guardrail.models.bundled.signs import draw_sign, sample_sign
 from guardrail.models.chat import ChatModelVLM
 from guardrail.noise import NoiseStream
-from guardrail.oracles.base import judge
+from guardrail.oracles.base import Judgements
 from guardrail.oracles.bundled import bundled_oracle
 from guardrail.prompts import ImagePlace, Turn
 from guardrail.statistics import clopper_pearson_lower
@@ -108,7 +108,7 @@ class TestAnswers:
         prompt = Prompt.of("Follow the sign.", 1)
         asked = [_as_sent(draw) for draw in smoothed.draws(load_images(draw_sign(drawn)), prompt, range(16))]
         answers = local.answer(asked)
-        expected = Counter(judge(oracle, answers, prompt))
+        expected = Counter(Judgements().of(oracle, answers, prompt))
         assert {label: count for label, count in certificate.counts.items() if count} == expected
         assert certificate.verdict is Verdict.HARMLESS
         assert certificate.answer in {answer.text for answer in answers}
