@@ -7,6 +7,8 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -28,10 +30,11 @@ from guardrail.errors import (
 from guardrail.images import ImageLimits, ImageSource, InputImage, load_images
 from guardrail.models.base import Answer, VisionLanguageModel
 from guardrail.oracles.base import Judgements, Oracle
-from guardrail.policy import Action, Decision, Policy, Reason, Source
+from guardrail.policy import Action, Decision, Policy, Reason
 from guardrail.prompts import Prompt
 from guardrail.smoothing import SmoothedClassifier, Smoothing
-from guardrail.stores.base import CertificateKey, CertificateStore
+from guardrail.stores.base import CertificateKey, CertificateStore, StoreStats
+from guardrail.stores.once import Found, OncePerKey, SharedLocks
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +81,7 @@ class Guard:
         self.audit = audit
         self.limits = limits or ImageLimits()
         self.max_prompt_chars = max_prompt_chars
+        self._once = OncePerKey(store if isinstance(store, SharedLocks) else None)
         self.classifier.prepare(self.target_radius)
 
     def __repr__(self) -> str:
@@ -273,45 +277,53 @@ class Guard:
                 f"the prompt has {prompt.characters} characters, at most {self.max_prompt_chars} are checked"
             )
         key = CertificateKey.of(pictures, self.classifier.context(prompt, self.target_radius))
-        with _timed(timings, "store"):
-            certificate = self._get(key, pictures, prompt)
-        source: Source = "hit"
-        if certificate is None:
-            source = "computed"
-            with _timed(timings, "smoothing"):
-                certificate = self.classifier.certify(pictures, prompt, self.target_radius, deadline=until)
-            with _timed(timings, "store"):
-                self._put(key, certificate)
+        request = _Request(key, pictures, prompt, decision.client, until, timings)
+        look, compute = partial(self._get, request), partial(self._compute, request)
+        certificate, source = compute() if self.store is None else self._once.run(key, look, compute, until)
         decision = decision.model_copy(update={"certificate": certificate, "source": source, "prompt": prompt})
         return decision.with_reasons(self.policy.judge(certificate))
 
-    def _get(self, key: CertificateKey, pictures: Sequence[InputImage], prompt: Prompt) -> Certificate | None:
+    def _compute(self, request: _Request) -> Found:
+        with _timed(request.timings, "smoothing"):
+            certificate = self.classifier.certify(
+                request.pictures, request.prompt, self.target_radius, deadline=request.until
+            )
+        self._put(request.key, certificate, request.timings)
+        return certificate, "computed"
+
+    def _get(self, request: _Request) -> Certificate | None:
         if self.store is None:
             return None
         try:
-            certificate = self.store.get(key)
+            with _timed(request.timings, "store"):
+                certificate = self.store.get(request.key)
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the guard can do without
             self._without_store(error)
             return None
-        if certificate is not None and not self._is_about(certificate, pictures, prompt):
-            logger.error("the store gave a certificate of another request for %s: treated as a miss", key)
+        if certificate is not None and not self._is_about(certificate, request):
+            logger.error("the store gave a certificate of another request for %s: treated as a miss", request.key)
+            stats = getattr(self.store, "stats", None)
+            if isinstance(stats, StoreStats):
+                stats.reject("another_request")
             return None
         return certificate
 
-    def _is_about(self, certificate: Certificate, pictures: Sequence[InputImage], prompt: Prompt) -> bool:
+    def _is_about(self, certificate: Certificate, request: _Request) -> bool:
         """Whether a stored certificate says by itself that it is about this request."""
         smoothing = self.classifier.smoothing
         said = (certificate.image_sha256, certificate.prompt_sha256, certificate.model, certificate.oracle)
-        wanted = (tuple(p.sha256 for p in pictures), prompt.digest, self.model.name, self.oracle.name)
+        hashes = tuple(picture.sha256 for picture in request.pictures)
+        wanted = (hashes, request.prompt.digest, self.model.name, self.oracle.name)
         said_how = (certificate.version, certificate.sigma, certificate.alpha)
         return said == wanted and said_how == (CERTIFICATE_VERSION, smoothing.sigma, smoothing.alpha)
 
-    def _put(self, key: CertificateKey, certificate: Certificate) -> None:
+    def _put(self, key: CertificateKey, certificate: Certificate, timings: dict[str, float]) -> None:
         """Store what was computed: abstentions and harmful verdicts too, but nothing that a deadline cut short."""
         if self.store is None or certificate.stop_reason == "deadline":
             return
         try:
-            self.store.put(key, certificate)
+            with _timed(timings, "store"):
+                self.store.put(key, certificate)
         except Exception as error:  # noqa: BLE001 - as in _get
             self._without_store(error)
 
@@ -343,6 +355,19 @@ class Guard:
                     {Reason.AUDIT_REQUIRED: Action(self.policy.on_error)}, ["the audit log could not be written"]
                 )
         return decision
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A request whose images have been read."""
+
+    key: CertificateKey
+    pictures: Sequence[InputImage]
+    prompt: Prompt
+    client: str | None
+    until: float | None
+    """`time.monotonic()` of the deadline."""
+    timings: dict[str, float]
 
 
 _REASONS: tuple[tuple[type[Exception], Reason], ...] = (

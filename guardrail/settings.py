@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic import Field, SecretBytes, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
@@ -17,7 +17,7 @@ from guardrail.oracles.base import Oracle
 from guardrail.policy import Policy
 from guardrail.recall import EvaluationRecord
 from guardrail.smoothing import Smoothing
-from guardrail.stores.base import CertificateStore
+from guardrail.stores import CertificateStore, Signer
 
 
 class Settings(BaseSettings):
@@ -49,8 +49,16 @@ class Settings(BaseSettings):
     key: SecretStr | None = None
     """Secret of the noise: at least 16 characters, the same for all replicas that share a store."""
     redis_url: SecretStr | None = None
-    """Where certificates are kept; None: in memory."""
+    """Where certificates are kept; None: in memory. `RedisConnection` says which URLs it may be."""
+    signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Secrets that authenticate what is kept in Redis, with commas between them in a variable: the first signs, all are
+    accepted. None at all: `key` serves."""
     certificate_ttl: float = Field(default=86_400.0, gt=0.0)
+
+    @field_validator("signing_keys", mode="before")
+    @classmethod
+    def _several(cls, given: object) -> object:
+        return [part.strip() for part in given.split(",")] if isinstance(given, str) else given
 
     @classmethod
     def settings_customise_sources(
@@ -156,7 +164,17 @@ class Settings(BaseSettings):
 
         if self.redis_url is None:
             return MemoryStore(ttl=self.certificate_ttl)
-        return RedisStore(self.redis_url.get_secret_value(), ttl=self.certificate_ttl)
+        return RedisStore(self.redis_url.get_secret_value(), signer=self.make_signer(), ttl=self.certificate_ttl)
+
+    def make_signer(self) -> Signer | None:
+        """Return what signs entries: by the signing keys, else by the key of the noise; None where there is neither.
+
+        Raises:
+            ConfigurationError: a key is too short.
+        """
+        one: SecretStr | SecretBytes | None = self.key or self.smoothing.key
+        keys = self.signing_keys or ((one,) if one else ())
+        return Signer(*keys) if keys else None
 
 
 def _refuse_unknown_variables(settings: type[Settings]) -> None:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 from guardrail.certificate import Certificate
 from guardrail.errors import ConfigurationError
-from guardrail.stores.base import CertificateKey
+from guardrail.stores.base import CertificateKey, StoreStats
 
 
 class MemoryStore:
@@ -24,6 +24,7 @@ class MemoryStore:
             raise ConfigurationError(f"capacity and ttl must be positive, got {capacity} and {ttl}")
         self.capacity = capacity
         self.ttl = ttl
+        self.stats = StoreStats()
         self._entries: OrderedDict[CertificateKey, tuple[float, Certificate]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -36,14 +37,16 @@ class MemoryStore:
     def get(self, key: CertificateKey) -> Certificate | None:
         """Return the certificate, or None for a miss."""
         with self._lock:
-            entry = self._entries.get(key)
-            if entry is None:
-                return None
-            if time.monotonic() >= entry[0]:
+            expiry, certificate = self._entries.get(key, (0.0, None))
+            if certificate is not None and time.monotonic() >= expiry:
                 del self._entries[key]
-                return None
-            self._entries.move_to_end(key)
-            return entry[1]
+                certificate = None
+            if certificate is None:
+                self.stats.miss()
+            else:
+                self.stats.hit()
+                self._entries.move_to_end(key)
+            return certificate
 
     def put(self, key: CertificateKey, certificate: Certificate) -> None:
         """Keep a certificate."""
@@ -52,6 +55,12 @@ class MemoryStore:
             self._entries.move_to_end(key)
             while len(self._entries) > self.capacity:
                 self._entries.popitem(last=False)
+
+    def of_images(self, images: str) -> list[Certificate]:
+        """Return all certificates of an image (`CertificateKey.images`), whatever their context."""
+        with self._lock:
+            now = time.monotonic()
+            return [c for key, (expiry, c) in self._entries.items() if key.images == images and now < expiry]
 
     def close(self) -> None:
         """Forget everything."""
