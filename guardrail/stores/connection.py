@@ -56,12 +56,13 @@ class RedisConnection:
         self._client: Client | None = None
         self._closers: list[Callable[[], None]] = []
         self._lock = threading.Lock()
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             self.where = parts.netloc.rpartition("@")[2] or parts.path
             self._connect = self._connector(url)
-        except ValueError as error:
-            raise ConfigurationError(f"not a Redis URL: scheme {parts.scheme!r}; use {_SCHEMES}") from error
+        except ValueError:  # its text may quote the password
+            scheme = url.partition("://")[0][:20]
+            raise ConfigurationError(f"not a Redis URL: scheme {scheme!r}; use {_SCHEMES}") from None
 
     def __repr__(self) -> str:
         return f"RedisConnection({self.where})"
@@ -151,7 +152,7 @@ class RedisConnection:
         given = {"username": unquote(user), "password": unquote(password), "db": int(database or 0), "ssl": tls}
 
         def connect() -> Client:
-            sentinel: Any = Sentinel(addresses, **self._options)  # type: ignore[no-untyped-call]
+            sentinel: Any = Sentinel(addresses, 0, self._options, **self._options)  # type: ignore[no-untyped-call]
             self._closers.append(sentinel.close)
             return sentinel.master_for(service, **{name: value for name, value in given.items() if value})
 
