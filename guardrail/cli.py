@@ -1,11 +1,8 @@
-"""The command line: `guardrail demo`, `certify`, `plan`, `evaluate`, `doctor`, `--version`."""
+"""The command line: `guardrail demo`, `certify`, `plan`, `evaluate`, `doctor`, `audit`, `override`, `--version`."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from guardrail import __version__
-from guardrail.errors import GuardrailError
+from guardrail.audit.commands import audit, override
+from guardrail.terminal import clear_errors as _clear_errors
 
 if TYPE_CHECKING:
     from guardrail.settings import Settings
@@ -26,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(audit, name="audit")
+app.add_typer(override, name="override")
 
 
 def _version(wanted: bool) -> None:
@@ -210,17 +210,6 @@ def _shown(value: object) -> str:
         case dict():
             return ", ".join(f"{k} {v}" for k, v in value.items())
     return str(value)
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Print a `GuardrailError` as one line and leave with status 2; everything else is a bug and shows itself."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers is not imported yet, and reads it
-    try:
-        yield
-    except GuardrailError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
 
 
 if __name__ == "__main__":

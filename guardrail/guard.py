@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from guardrail.audit import AuditSink
+from guardrail.audit import AuditSink, Overrides
 from guardrail.callers import asking
 from guardrail.certificate import CERTIFICATE_VERSION, Certificate
 from guardrail.errors import (
@@ -55,6 +55,7 @@ class Guard:
         policy: rules from verdicts to actions.
         store: keeps certificates; None: every request is computed.
         audit: records decisions; None: nothing is recorded.
+        overrides: images that operators allow or block, whatever their certificates; None: none.
         limits: bounds on images, checked before decoding.
         max_prompt_chars: longest prompt, in characters.
     """
@@ -68,6 +69,7 @@ class Guard:
         policy: Policy | None = None,
         store: CertificateStore | None = None,
         audit: AuditSink | None = None,
+        overrides: Overrides | None = None,
         limits: ImageLimits | None = None,
         max_prompt_chars: int = 32_000,
     ) -> None:
@@ -79,6 +81,7 @@ class Guard:
         self.policy = policy or Policy()
         self.store = store
         self.audit = audit
+        self.overrides = overrides
         self.limits = limits or ImageLimits()
         self.max_prompt_chars = max_prompt_chars
         self._once = OncePerKey(store if isinstance(store, SharedLocks) else None)
@@ -246,9 +249,11 @@ class Guard:
         SmoothedClassifier(self.model, self.oracle, once).certify(Image.new("RGB", (64, 64), "white"), "Warm up.")
 
     def close(self) -> None:
-        """Close the store."""
-        if self.store is not None:
-            self.store.close()
+        """Close the store, the audit log and the overrides."""
+        for part in (self.store, self.audit, self.overrides):
+            close = getattr(part, "close", None)
+            if close is not None:
+                close()
 
     def __enter__(self) -> Self:
         return self
@@ -276,11 +281,15 @@ class Guard:
             raise PromptTooLongError(
                 f"the prompt has {prompt.characters} characters, at most {self.max_prompt_chars} are checked"
             )
+        decision = decision.model_copy(update={"prompt": prompt})
+        override = self.overrides.of([picture.sha256 for picture in pictures]) if self.overrides else None
+        if override is not None:
+            return decision.with_reasons({Reason.OVERRIDDEN: Action(override.action)}, [override.statement])
         key = CertificateKey.of(pictures, self.classifier.context(prompt, self.target_radius))
         request = _Request(key, pictures, prompt, decision.client, until, timings)
         look, compute = partial(self._get, request), partial(self._compute, request)
         certificate, source = compute() if self.store is None else self._once.run(key, look, compute, until)
-        decision = decision.model_copy(update={"certificate": certificate, "source": source, "prompt": prompt})
+        decision = decision.model_copy(update={"certificate": certificate, "source": source})
         return decision.with_reasons(self.policy.judge(certificate))
 
     def _compute(self, request: _Request) -> Found:

@@ -47,6 +47,8 @@ class Reason(StrEnum):
     BUDGET_SPENT = "budget_spent"
     STORE_REQUIRED = "store_required"
     AUDIT_REQUIRED = "audit_required"
+    OVERRIDDEN = "overridden"
+    """An operator's word, not the certificate's; the details say whose, and until when."""
 
 
 Source = Literal["computed", "hit", "near"]

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretBytes, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from guardrail.audit import AuditLog, Overrides
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.models.base import VisionLanguageModel
@@ -53,6 +54,8 @@ class Settings(BaseSettings):
     signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Secrets that authenticate what is kept in Redis, with commas between them in a variable: the first signs, all are
     accepted. None at all: `key` serves."""
+    audit: SecretStr | None = None
+    """Where decisions are recorded, and operators' overrides kept: the path of a SQLite file, or a database URL."""
     certificate_ttl: float = Field(default=86_400.0, gt=0.0)
 
     @field_validator("signing_keys", mode="before")
@@ -106,6 +109,8 @@ class Settings(BaseSettings):
             smoothing=self.make_smoothing(),
             policy=self.policy,
             store=self.make_store(),
+            audit=self.make_audit(),
+            overrides=self.make_overrides(),
         )
 
     def make_model(self) -> VisionLanguageModel:
@@ -165,6 +170,14 @@ class Settings(BaseSettings):
         if self.redis_url is None:
             return MemoryStore(ttl=self.certificate_ttl)
         return RedisStore(self.redis_url.get_secret_value(), signer=self.make_signer(), ttl=self.certificate_ttl)
+
+    def make_audit(self) -> AuditLog | None:
+        """Open the audit log; None where none is named."""
+        return None if self.audit is None else AuditLog(self.audit.get_secret_value())
+
+    def make_overrides(self) -> Overrides | None:
+        """Open the operators' overrides, which stand with the audit log."""
+        return None if self.audit is None else Overrides(self.audit.get_secret_value())
 
     def make_signer(self) -> Signer | None:
         """Return what signs entries: by the signing keys, else by the key of the noise; None where there is neither.

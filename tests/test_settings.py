@@ -13,7 +13,7 @@ from guardrail.stores import MemoryStore, RedisStore
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CONFIG", "MODEL", "REDIS_URL", "KEY"):
+    for name in ("CONFIG", "MODEL", "REDIS_URL", "KEY", "SIGNING_KEYS", "AUDIT"):
         monkeypatch.delenv(f"GUARDRAIL_{name}", raising=False)
 
 
@@ -42,6 +42,38 @@ def test_a_model_needs_an_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_stores() -> None:
     assert isinstance(Settings.load().make_store(), MemoryStore)
     assert isinstance(Settings(redis_url="redis://localhost").make_store(), RedisStore)
+
+
+def test_an_audit_log_with_its_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().make_audit() is None
+    assert Settings.load().make_overrides() is None
+    monkeypatch.setenv("GUARDRAIL_AUDIT", str(tmp_path / "audit.db"))
+    monkeypatch.setenv("GUARDRAIL_MODEL", "bundled")
+    with Guard.from_settings() as guard:
+        assert guard.audit is not None
+        assert guard.overrides is not None
+    assert (tmp_path / "audit.db").is_file()
+
+
+def test_signing_keys_are_rotated_by_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().make_signer() is None
+    monkeypatch.setenv("GUARDRAIL_KEY", "a very secret key indeed")
+    by_key = Settings.load().make_signer()
+    monkeypatch.setenv("GUARDRAIL_SIGNING_KEYS", "the secret of this year, the secret of last year")
+    both = Settings.load().make_signer()
+    monkeypatch.setenv("GUARDRAIL_SIGNING_KEYS", "the secret of last year")
+    old = Settings.load().make_signer()
+    assert by_key is not None
+    assert both is not None
+    assert old is not None
+    assert both.open("n", old.seal("n", b"1", 60.0)) == b"1"
+    for one, other in ((old, both), (by_key, both), (both, by_key)):
+        with pytest.raises(ValueError, match="signature"):
+            one.open("n", other.seal("n", b"2", 60.0))
+    monkeypatch.setenv("GUARDRAIL_SIGNING_KEYS", "hunter2")
+    with pytest.raises(ConfigurationError, match="16 bytes") as caught:
+        Settings.load().make_signer()
+    assert "hunter2" not in repr(Settings.load()) + "".join(traceback.format_exception(caught.value))
 
 
 def test_secrets_stay_secret(monkeypatch: pytest.MonkeyPatch) -> None:
