@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,11 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from guardrail.audit import AuditSink, Overrides
+from guardrail.budget import DrawBudget
 from guardrail.callers import asking
 from guardrail.certificate import CERTIFICATE_VERSION, Certificate
 from guardrail.errors import (
+    BudgetSpentError,
     ConfigurationError,
     GuardrailError,
     ImageError,
@@ -56,6 +58,7 @@ class Guard:
         store: keeps certificates; None: every request is computed.
         audit: records decisions; None: nothing is recorded.
         overrides: images that operators allow or block, whatever their certificates; None: none.
+        budget: draws that each client may cause in a minute; None: as many as it likes.
         limits: bounds on images, checked before decoding.
         max_prompt_chars: longest prompt, in characters.
     """
@@ -70,6 +73,7 @@ class Guard:
         store: CertificateStore | None = None,
         audit: AuditSink | None = None,
         overrides: Overrides | None = None,
+        budget: DrawBudget | None = None,
         limits: ImageLimits | None = None,
         max_prompt_chars: int = 32_000,
     ) -> None:
@@ -82,8 +86,14 @@ class Guard:
         self.store = store
         self.audit = audit
         self.overrides = overrides
+        self.budget = budget
         self.limits = limits or ImageLimits()
         self.max_prompt_chars = max_prompt_chars
+        if budget is not None and budget.per_minute < self.classifier.most_draws:
+            raise ConfigurationError(
+                f"a budget of {budget.per_minute} draws a minute is never enough for a decision, which may take "
+                f"{self.classifier.most_draws}: raise it, or lower samples"
+            )
         self._once = OncePerKey(store if isinstance(store, SharedLocks) else None)
         self.classifier.prepare(self.target_radius)
 
@@ -145,7 +155,7 @@ class Guard:
             prompt: the text, or a conversation with a place for each image.
             unchecked: what a model could see of the request and nobody could turn into images, in words; each falls
                 under `Policy.on_error`. Where that lets the request pass, the images are still checked.
-            client: who asks, for the log.
+            client: who asks: for the log, and for the budget of draws.
             session: which conversation it belongs to, for the log.
             tags: free labels, for the log.
             deadline: seconds from now; draws not begun by then count as failed.
@@ -293,10 +303,13 @@ class Guard:
         return decision.with_reasons(self.policy.judge(certificate))
 
     def _compute(self, request: _Request) -> Found:
-        with _timed(request.timings, "smoothing"):
+        most = self.classifier.most_draws
+        reserved = self.budget.reserved(request.client, most) if self.budget else nullcontext(list[int]())
+        with reserved as drawn, _timed(request.timings, "smoothing"):
             certificate = self.classifier.certify(
                 request.pictures, request.prompt, self.target_radius, deadline=request.until
             )
+            drawn.append(certificate.draws + certificate.selection_draws)
         self._put(request.key, certificate, request.timings)
         return certificate, "computed"
 
@@ -387,6 +400,7 @@ _REASONS: tuple[tuple[type[Exception], Reason], ...] = (
     (StoreError, Reason.STORE_REQUIRED),
     (OracleError, Reason.ORACLE_FAILED),
     (QueueFullError, Reason.QUEUE_FULL),
+    (BudgetSpentError, Reason.BUDGET_SPENT),
 )
 """Which reason an error gives; the first that fits. Everything else is `model_failed`."""
 

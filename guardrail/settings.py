@@ -11,6 +11,7 @@ from pydantic import Field, SecretBytes, SecretStr, ValidationError, field_valid
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from guardrail.audit import AuditLog, Overrides
+from guardrail.budget import DrawBudget
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.models.base import VisionLanguageModel
@@ -18,7 +19,7 @@ from guardrail.oracles.base import Oracle
 from guardrail.policy import Policy
 from guardrail.recall import EvaluationRecord
 from guardrail.smoothing import Smoothing
-from guardrail.stores import CertificateStore, Signer
+from guardrail.stores import CertificateStore, MemoryStore, RedisStore, Signer
 
 
 class Settings(BaseSettings):
@@ -54,6 +55,8 @@ class Settings(BaseSettings):
     signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Secrets that authenticate what is kept in Redis, with commas between them in a variable: the first signs, all are
     accepted. None at all: `key` serves."""
+    draws_per_minute: int | None = Field(default=None, ge=1)
+    """Draws that each client may cause in a minute, on all replicas that share a Redis; None: as many as it likes."""
     audit: SecretStr | None = None
     """Where decisions are recorded, and operators' overrides kept: the path of a SQLite file, or a database URL."""
     certificate_ttl: float = Field(default=86_400.0, gt=0.0)
@@ -103,12 +106,14 @@ class Settings(BaseSettings):
             ConfigurationError: no model or no oracle is named, or they do not go together.
             ModelError: the model cannot be loaded.
         """
+        store = self.make_store()
         return Guard(
             self.make_model(),
             self.make_oracle(),
             smoothing=self.make_smoothing(),
             policy=self.policy,
-            store=self.make_store(),
+            store=store,
+            budget=self.make_budget(store),
             audit=self.make_audit(),
             overrides=self.make_overrides(),
         )
@@ -165,11 +170,15 @@ class Settings(BaseSettings):
 
     def make_store(self) -> CertificateStore:
         """Return the Redis store where a URL is set, else one in memory."""
-        from guardrail.stores import MemoryStore, RedisStore
-
         if self.redis_url is None:
             return MemoryStore(ttl=self.certificate_ttl)
         return RedisStore(self.redis_url.get_secret_value(), signer=self.make_signer(), ttl=self.certificate_ttl)
+
+    def make_budget(self, store: CertificateStore) -> DrawBudget | None:
+        """Return the clients' budget, kept where the certificates are; None where it is not limited."""
+        if self.draws_per_minute is None:
+            return None
+        return DrawBudget(self.draws_per_minute, store.connection if isinstance(store, RedisStore) else None)
 
     def make_audit(self) -> AuditLog | None:
         """Open the audit log; None where none is named."""

@@ -245,6 +245,11 @@ class SmoothedClassifier:
         names = (self.model.name, self.oracle.name, smoothing, repr(target_radius))
         return _digest(part.encode() for part in (str(CERTIFICATE_VERSION), prompt.digest, *names)).hex()
 
+    @property
+    def most_draws(self) -> int:
+        """Draws that one certificate may take, those on which a class is selected included."""
+        return self.smoothing.samples + (self.smoothing.selection_samples if self._rule is None else 0)
+
     def prepare(self, target_radius: float | None = None) -> None:
         """Build the tables of the bound ahead of the first request: up to seconds for budgets of a thousand draws."""
         if self._rule is None:

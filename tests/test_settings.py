@@ -55,6 +55,14 @@ def test_an_audit_log_with_its_overrides(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "audit.db").is_file()
 
 
+def test_a_budget_is_kept_where_the_certificates_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().make_budget(MemoryStore()) is None
+    monkeypatch.setenv("GUARDRAIL_DRAWS_PER_MINUTE", "1000")
+    budget = Settings.load().make_budget(MemoryStore())
+    assert budget is not None
+    assert budget.per_minute == 1000
+
+
 def test_signing_keys_are_rotated_by_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.load().make_signer() is None
     monkeypatch.setenv("GUARDRAIL_KEY", "a very secret key indeed")
