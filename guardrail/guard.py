@@ -29,7 +29,7 @@ from guardrail.errors import (
     StoreError,
     TooManyImagesError,
 )
-from guardrail.images import ImageLimits, ImageSource, InputImage, load_images
+from guardrail.images import ImageLimits, ImageSource, InputImage, list_sources, load_images
 from guardrail.models.base import Answer, VisionLanguageModel
 from guardrail.oracles.base import Judgements, Oracle
 from guardrail.policy import Action, Decision, Policy, Reason
@@ -282,15 +282,17 @@ class Guard:
         timings: dict[str, float],
     ) -> Decision:
         until = None if deadline is None else time.monotonic() + deadline
-        with _timed(timings, "images"):
-            pictures = load_images(images, self.limits)
-        if not pictures:
+        sources = list_sources(images, self.limits)
+        if not sources:
             return decision
-        prompt = Prompt.of(prompt, len(pictures))
-        if prompt.characters > self.max_prompt_chars:
+        characters = prompt.characters if isinstance(prompt, Prompt) else len(prompt)
+        if characters > self.max_prompt_chars:
             raise PromptTooLongError(
-                f"the prompt has {prompt.characters} characters, at most {self.max_prompt_chars} are checked"
+                f"the prompt has {characters} characters, at most {self.max_prompt_chars} are checked"
             )
+        with _timed(timings, "images"):
+            pictures = load_images(sources, self.limits)
+        prompt = Prompt.of(prompt, len(pictures))
         decision = decision.model_copy(update={"prompt": prompt})
         override = self.overrides.of([picture.sha256 for picture in pictures]) if self.overrides else None
         if override is not None:
