@@ -31,11 +31,12 @@ from guardrail.errors import (
 )
 from guardrail.images import ImageLimits, ImageSource, InputImage, list_sources, load_images
 from guardrail.models.base import Answer, VisionLanguageModel
+from guardrail.near import Asked, NearHits
 from guardrail.oracles.base import Judgements, Oracle
 from guardrail.policy import Action, Decision, Policy, Reason
 from guardrail.prompts import Prompt
 from guardrail.smoothing import SmoothedClassifier, Smoothing
-from guardrail.stores.base import CertificateKey, CertificateStore, StoreStats
+from guardrail.stores.base import CertificateKey, CertificateStore, StoreStats, joint_hash
 from guardrail.stores.once import Found, OncePerKey, SharedLocks
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Guard:
         audit: records decisions; None: nothing is recorded.
         overrides: images that operators allow or block, whatever their certificates; None: none.
         budget: draws that each client may cause in a minute; None: as many as it likes.
+        near: lets stored certificates answer requests whose images are near theirs; None: only the same images.
         limits: bounds on images, checked before decoding.
         max_prompt_chars: longest prompt, in characters.
     """
@@ -74,6 +76,7 @@ class Guard:
         audit: AuditSink | None = None,
         overrides: Overrides | None = None,
         budget: DrawBudget | None = None,
+        near: NearHits | None = None,
         limits: ImageLimits | None = None,
         max_prompt_chars: int = 32_000,
     ) -> None:
@@ -87,8 +90,11 @@ class Guard:
         self.audit = audit
         self.overrides = overrides
         self.budget = budget
+        self.near = near
         self.limits = limits or ImageLimits()
         self.max_prompt_chars = max_prompt_chars
+        if near is not None and store is None:
+            raise ConfigurationError("near hits come from stored certificates: name a store")
         if budget is not None and budget.per_minute < self.classifier.most_draws:
             raise ConfigurationError(
                 f"a budget of {budget.per_minute} draws a minute is never enough for a decision, which may take "
@@ -298,13 +304,28 @@ class Guard:
         if override is not None:
             return decision.with_reasons({Reason.OVERRIDDEN: Action(override.action)}, [override.statement])
         key = CertificateKey.of(pictures, self.classifier.context(prompt, self.target_radius))
-        request = _Request(key, pictures, prompt, decision.client, until, timings)
-        look, compute = partial(self._get, request), partial(self._compute, request)
+        request = _Request(pictures, prompt, decision.client, until, timings)
+        look, compute = partial(self._get, request, key), partial(self._compute, request, key)
         certificate, source = compute() if self.store is None else self._once.run(key, look, compute, until)
         decision = decision.model_copy(update={"certificate": certificate, "source": source})
         return decision.with_reasons(self.policy.judge(certificate))
 
-    def _compute(self, request: _Request) -> Found:
+    def _compute(self, request: _Request, key: CertificateKey) -> Found:
+        """Find a certificate that covers the request, or draw for one of its own."""
+        get, put = partial(self._get, request), partial(self._put, request)
+        asked = None if self.near is None else Asked.of(key, request.pictures, self.classifier)
+        if self.near is not None and asked is not None:
+            with _timed(request.timings, "near"):
+                covered = self.near.find(asked, get, put, self.policy.refuses)
+            if covered is not None:
+                return covered, "near"
+        certificate = self._certify(request)
+        if self.near is not None and asked is not None and certificate.stop_reason != "deadline":
+            certificate = self.near.admit(asked, certificate, get, put)
+        put(key, certificate)
+        return certificate, "computed"
+
+    def _certify(self, request: _Request) -> Certificate:
         most = self.classifier.most_draws
         reserved = self.budget.reserved(request.client, most) if self.budget else nullcontext(list[int]())
         with reserved as drawn, _timed(request.timings, "smoothing"):
@@ -312,41 +333,39 @@ class Guard:
                 request.pictures, request.prompt, self.target_radius, deadline=request.until
             )
             drawn.append(certificate.draws + certificate.selection_draws)
-        self._put(request.key, certificate, request.timings)
-        return certificate, "computed"
+        return certificate
 
-    def _get(self, request: _Request) -> Certificate | None:
+    def _get(self, request: _Request, key: CertificateKey) -> Certificate | None:
         if self.store is None:
             return None
         try:
             with _timed(request.timings, "store"):
-                certificate = self.store.get(request.key)
+                certificate = self.store.get(key)
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the guard can do without
             self._without_store(error)
             return None
-        if certificate is not None and not self._is_about(certificate, request):
-            logger.error("the store gave a certificate of another request for %s: treated as a miss", request.key)
+        if certificate is not None and not self._is_about(certificate, request, key):
+            logger.error("the store gave a certificate of another request for %s: treated as a miss", key)
             stats = getattr(self.store, "stats", None)
             if isinstance(stats, StoreStats):
                 stats.reject("another_request")
             return None
         return certificate
 
-    def _is_about(self, certificate: Certificate, request: _Request) -> bool:
-        """Whether a stored certificate says by itself that it is about this request."""
+    def _is_about(self, certificate: Certificate, request: _Request, key: CertificateKey) -> bool:
+        """Whether a stored certificate says by itself that it is about the key's images and this request's context."""
         smoothing = self.classifier.smoothing
-        said = (certificate.image_sha256, certificate.prompt_sha256, certificate.model, certificate.oracle)
-        hashes = tuple(picture.sha256 for picture in request.pictures)
-        wanted = (hashes, request.prompt.digest, self.model.name, self.oracle.name)
-        said_how = (certificate.version, certificate.sigma, certificate.alpha)
-        return said == wanted and said_how == (CERTIFICATE_VERSION, smoothing.sigma, smoothing.alpha)
+        said = (joint_hash(certificate.image_sha256), certificate.prompt_sha256, certificate.model, certificate.oracle)
+        wanted = (key.images, request.prompt.digest, self.model.name, self.oracle.name)
+        said_how = (certificate.version, certificate.sigma, certificate.alpha, certificate.derived_from)
+        return said == wanted and said_how == (CERTIFICATE_VERSION, smoothing.sigma, smoothing.alpha, None)
 
-    def _put(self, key: CertificateKey, certificate: Certificate, timings: dict[str, float]) -> None:
+    def _put(self, request: _Request, key: CertificateKey, certificate: Certificate) -> None:
         """Store what was computed: abstentions and harmful verdicts too, but nothing that a deadline cut short."""
         if self.store is None or certificate.stop_reason == "deadline":
             return
         try:
-            with _timed(timings, "store"):
+            with _timed(request.timings, "store"):
                 self.store.put(key, certificate)
         except Exception as error:  # noqa: BLE001 - as in _get
             self._without_store(error)
@@ -385,7 +404,6 @@ class Guard:
 class _Request:
     """A request whose images have been read."""
 
-    key: CertificateKey
     pictures: Sequence[InputImage]
     prompt: Prompt
     client: str | None

@@ -108,6 +108,10 @@ class Policy(BaseModel):
             found[Reason.NO_CERTIFIED_ANSWER] = Action(self.on_error)
         return found
 
+    def refuses(self, certificate: Certificate) -> bool:
+        """Whether the outcome is an abstention or a harmful verdict, which also answers requests near it."""
+        return certificate.certified_class is None or certificate.certified_class in self.harmful_classes
+
     def screen(self, certificate: Certificate | None, label: str) -> dict[Reason, Action]:
         """Return what the class of the chain's final answer gives reason for.
 

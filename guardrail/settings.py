@@ -15,6 +15,8 @@ from guardrail.budget import DrawBudget
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.models.base import VisionLanguageModel
+from guardrail.near import NearHits, NearIndex
+from guardrail.near.shared import RedisPoints
 from guardrail.oracles.base import Oracle
 from guardrail.policy import Policy
 from guardrail.recall import EvaluationRecord
@@ -55,6 +57,11 @@ class Settings(BaseSettings):
     signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Secrets that authenticate what is kept in Redis, with commas between them in a variable: the first signs, all are
     accepted. None at all: `key` serves."""
+    near_refuse_within: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
+    """Turns near hits on: stored certificates answer requests whose images lie within their radius, and abstentions and
+    harmful verdicts those within this L2 distance. None: off."""
+    near_memory: int = Field(default=512, ge=1)
+    """Mebibytes of pixels that near hits may keep in each process."""
     draws_per_minute: int | None = Field(default=None, ge=1)
     """Draws that each client may cause in a minute, on all replicas that share a Redis; None: as many as it likes."""
     audit: SecretStr | None = None
@@ -114,6 +121,7 @@ class Settings(BaseSettings):
             policy=self.policy,
             store=store,
             budget=self.make_budget(store),
+            near=self.make_near(store),
             audit=self.make_audit(),
             overrides=self.make_overrides(),
         )
@@ -179,6 +187,15 @@ class Settings(BaseSettings):
         if self.draws_per_minute is None:
             return None
         return DrawBudget(self.draws_per_minute, store.connection if isinstance(store, RedisStore) else None)
+
+    def make_near(self, store: CertificateStore) -> NearHits | None:
+        """Return what finds near hits, shared where the certificates are; None where it is off."""
+        if self.near_refuse_within is None:
+            return None
+        points = None
+        if isinstance(store, RedisStore):
+            points = RedisPoints(store.connection, store.signer, ttl=self.certificate_ttl)
+        return NearHits(self.near_refuse_within, NearIndex(max_bytes=self.near_memory * 2**20, shared=points))
 
     def make_audit(self) -> AuditLog | None:
         """Open the audit log; None where none is named."""

@@ -234,10 +234,18 @@ class SmoothedClassifier:
         purpose: Literal["estimation", "selection"] = "estimation",
     ) -> list[Draw]:
         """Return the draws with these indices, the very ones that `certify` makes for this request and target."""
-        x = tuple(resize(picture.pixels, self._resolution(picture)) for picture in pictures)
+        x = self.resized(pictures)
         target = self.smoothing.target_radius if target_radius is None else target_radius
         stream = NoiseStream.derive(self._key, self._request(x, prompt, target), purpose)
         return [Draw(x, prompt, self.smoothing.sigma, stream, i) for i in indices]
+
+    def resized(self, pictures: Sequence[InputImage]) -> tuple[NDArray[np.float64], ...]:
+        """Return the images where the noise is added, each [h, w, 3], neither rounded nor clipped."""
+        return tuple(resize(picture.pixels, self._resolution(picture)) for picture in pictures)
+
+    def resize_norm(self, pictures: Sequence[InputImage]) -> float:
+        """Return the operator norm of that resize, of all images jointly."""
+        return _joint_norm(pictures, [self._resolution(picture) for picture in pictures])
 
     def context(self, prompt: Prompt, target_radius: float | None = None) -> str:
         """Return the digest (SHA-256, hex) of everything but the images that the verdict depends on."""

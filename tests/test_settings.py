@@ -63,6 +63,15 @@ def test_a_budget_is_kept_where_the_certificates_are(monkeypatch: pytest.MonkeyP
     assert budget.per_minute == 1000
 
 
+def test_near_hits_are_opt_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().make_near(MemoryStore()) is None
+    monkeypatch.setenv("GUARDRAIL_NEAR_REFUSE_WITHIN", "0.5")
+    monkeypatch.setenv("GUARDRAIL_NEAR_MEMORY", "1")
+    near = Settings.load().make_near(MemoryStore())
+    assert near is not None
+    assert (near.refuse_within, near.index.max_bytes) == (0.5, 2**20)
+
+
 def test_signing_keys_are_rotated_by_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.load().make_signer() is None
     monkeypatch.setenv("GUARDRAIL_KEY", "a very secret key indeed")
