@@ -98,6 +98,14 @@ class TestCoverage:
         assert all((near is not None) == (d < first.radius) for d, near in served.items())
         assert len({near is None for near in served.values()}) == 2
 
+    def test_a_long_reach_of_refusals_does_not_stretch_what_is_harmless(self) -> None:
+        guard, _ = guarded(NearHits(refuse_within=5.0))
+        first = guard.check(InputImage(WHITE), "?").certificate
+        assert first is not None
+        beyond = _first_beyond(WHITE, -1, first.radius)
+        assert distance(InputImage(WHITE), beyond) < first.radius + 0.06
+        assert guard.check(beyond, "?").source == "computed"
+
     def test_what_a_near_hit_serves_is_true(self) -> None:
         """The model's boundary is known: the ball of the derived radius does not reach it."""
         guard, model = guarded()
@@ -148,6 +156,18 @@ class TestCoverage:
         assert len(guard.near.index) == 1 if guard.near else False
         assert guard.check(InputImage(flat(249)), "?").source == "near", "asked again, it is near again"
 
+    def test_and_if_it_were_it_would_be_a_miss(self) -> None:
+        guard, _ = guarded()
+        guard.check(InputImage(WHITE), "?")
+        variant = changed(WHITE, 3)
+        near = guard.check(variant, "?").certificate
+        assert near is not None
+        assert isinstance(guard.store, MemoryStore)
+        context = guard.classifier.context(Prompt.of("?", 1), guard.target_radius)
+        guard.store.put(CertificateKey(variant.sha256, context), near)
+        assert guard.check(variant, "?").source == "near"
+        assert guard.store.stats.rejected["another_request"] > 0
+
     def test_not_for_another_prompt_order_or_size(self) -> None:
         guard, _ = guarded()
         pair = [InputImage(WHITE), InputImage(np.full((4, 6, 3), 250, np.uint8))]
@@ -194,6 +214,10 @@ class TestRefusals:
         assert first is not None
         inside, outside = guard.check(changed(BLACK, 20), "?"), guard.check(InputImage(flat(25)), "?")
         assert first.radius < distance(InputImage(BLACK), InputImage(flat(25))) < 2.0
+        barely = _first_beyond(BLACK, 1, first.radius)
+        repeated = guard.check(barely, "?").certificate
+        assert repeated is not None
+        assert (repeated.verdict, repeated.radius, repeated.radius_original_pixels) == (Verdict.HARMFUL, 0.0, 0.0)
         for decision in (inside, outside):
             assert (decision.source, decision.reasons) == ("near", (Reason.CERTIFIED_HARMFUL,))
         assert inside.certificate is not None
@@ -287,6 +311,12 @@ def test_impossible_set_ups_are_refused() -> None:
         NearHits(refuse_within=-0.1)
     with pytest.raises(ConfigurationError, match="store"):
         Guard(HalfSpaceVLM(MIDDLE), ORACLE, near=NearHits())
+
+
+def _first_beyond(pixels: np.ndarray, step: int, radius: float) -> InputImage:
+    """The nearest evenly brighter or darker picture that lies at `radius` or beyond."""
+    variants = (InputImage((pixels.astype(int) + step * n).astype(np.uint8)) for n in range(100))
+    return next(variant for variant in variants if distance(InputImage(pixels), variant) >= radius)
 
 
 def _asked(pixels: np.ndarray) -> Asked:
