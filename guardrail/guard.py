@@ -35,6 +35,7 @@ from guardrail.near import Asked, NearHits
 from guardrail.oracles.base import Judgements, Oracle
 from guardrail.policy import Action, Decision, Policy, Reason
 from guardrail.prompts import Prompt
+from guardrail.seen_files import Aliases, SeenFiles
 from guardrail.smoothing import SmoothedClassifier, Smoothing
 from guardrail.stores.base import CertificateKey, CertificateStore, StoreStats, joint_hash
 from guardrail.stores.once import Found, OncePerKey, SharedLocks
@@ -100,6 +101,7 @@ class Guard:
                 f"a budget of {budget.per_minute} draws a minute is never enough for a decision, which may take "
                 f"{self.classifier.most_draws}: raise it, or lower samples"
             )
+        self._seen = SeenFiles(store if isinstance(store, Aliases) else None, self.limits)
         self._once = OncePerKey(store if isinstance(store, SharedLocks) else None)
         self.classifier.prepare(self.target_radius)
 
@@ -296,24 +298,39 @@ class Guard:
             raise PromptTooLongError(
                 f"the prompt has {characters} characters, at most {self.max_prompt_chars} are checked"
             )
-        with _timed(timings, "images"):
-            pictures = load_images(sources, self.limits)
-        prompt = Prompt.of(prompt, len(pictures))
+        prompt = Prompt.of(prompt, len(sources))
+        request = _Request(sources, prompt, decision.client, until, timings)
         decision = decision.model_copy(update={"prompt": prompt})
-        override = self.overrides.of([picture.sha256 for picture in pictures]) if self.overrides else None
+        hashes = self._hashes(request)
+        override = self.overrides.of(hashes) if self.overrides else None
         if override is not None:
             return decision.with_reasons({Reason.OVERRIDDEN: Action(override.action)}, [override.statement])
-        key = CertificateKey.of(pictures, self.classifier.context(prompt, self.target_radius))
-        request = _Request(pictures, prompt, decision.client, until, timings)
+        key = CertificateKey.of(hashes, self.classifier.context(prompt, self.target_radius))
         look, compute = partial(self._get, request, key), partial(self._compute, request, key)
         certificate, source = compute() if self.store is None else self._once.run(key, look, compute, until)
         decision = decision.model_copy(update={"certificate": certificate, "source": source})
         return decision.with_reasons(self.policy.judge(certificate))
 
+    def _hashes(self, request: _Request) -> tuple[str, ...]:
+        """Return each image's hash; a file that was seen before is not decoded for it."""
+        with _timed(request.timings, "images"):
+            hashes = self._seen.hashes(request.sources)
+        return hashes or tuple(picture.sha256 for picture in self._pictures(request))
+
+    def _pictures(self, request: _Request) -> tuple[InputImage, ...]:
+        """Return the images, decoded once."""
+        if not request.pictures:
+            with _timed(request.timings, "images"):
+                request.pictures = load_images(request.sources, self.limits)
+                self._seen.learn(request.sources, request.pictures)
+        return request.pictures
+
     def _compute(self, request: _Request, key: CertificateKey) -> Found:
         """Find a certificate that covers the request, or draw for one of its own."""
-        get, put = partial(self._get, request), partial(self._put, request)
-        asked = None if self.near is None else Asked.of(key, request.pictures, self.classifier)
+        pictures, get, put = self._pictures(request), partial(self._get, request), partial(self._put, request)
+        if CertificateKey.of(pictures, key.context) != key:
+            raise ImageError("a file was decoded to another picture than before: send it as PNG")
+        asked = None if self.near is None else Asked.of(key, pictures, self.classifier)
         if self.near is not None and asked is not None:
             with _timed(request.timings, "near"):
                 covered = self.near.find(asked, get, put, self.policy.refuses)
@@ -330,7 +347,7 @@ class Guard:
         reserved = self.budget.reserved(request.client, most) if self.budget else nullcontext(list[int]())
         with reserved as drawn, _timed(request.timings, "smoothing"):
             certificate = self.classifier.certify(
-                request.pictures, request.prompt, self.target_radius, deadline=request.until
+                self._pictures(request), request.prompt, self.target_radius, deadline=request.until
             )
             drawn.append(certificate.draws + certificate.selection_draws)
         return certificate
@@ -400,16 +417,18 @@ class Guard:
         return decision
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Request:
-    """A request whose images have been read."""
+    """A request with images."""
 
-    pictures: Sequence[InputImage]
+    sources: Sequence[ImageSource]
     prompt: Prompt
     client: str | None
     until: float | None
     """`time.monotonic()` of the deadline."""
     timings: dict[str, float]
+    pictures: tuple[InputImage, ...] = ()
+    """The images once they are decoded."""
 
 
 _REASONS: tuple[tuple[type[Exception], Reason], ...] = (

@@ -28,9 +28,9 @@ class CertificateKey:
     """SHA-256 (hex) of format version, prompt, model, oracle and smoothing."""
 
     @classmethod
-    def of(cls, images: Sequence[InputImage], context: str) -> CertificateKey:
-        """Make the key of a request."""
-        return cls(joint_hash([image.sha256 for image in images]), context)
+    def of(cls, images: Sequence[InputImage | str], context: str) -> CertificateKey:
+        """Make the key of a request, from its images or their hashes."""
+        return cls(joint_hash([image if isinstance(image, str) else image.sha256 for image in images]), context)
 
     def __str__(self) -> str:
         return f"{self.prefix(self.images)}{self.context}"

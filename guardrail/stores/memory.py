@@ -26,6 +26,7 @@ class MemoryStore:
         self.ttl = ttl
         self.stats = StoreStats()
         self._entries: OrderedDict[CertificateKey, tuple[float, Certificate]] = OrderedDict()
+        self._files: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -56,6 +57,20 @@ class MemoryStore:
             while len(self._entries) > self.capacity:
                 self._entries.popitem(last=False)
 
+    def get_alias(self, file: str) -> str | None:
+        """Return the hash of the image that a file is; None if it is unknown."""
+        with self._lock:
+            expiry, image = self._files.get(file, (0.0, None))
+            return image if time.monotonic() < expiry else None
+
+    def put_alias(self, file: str, image: str) -> None:
+        """Keep the hash of the image that a file is."""
+        with self._lock:
+            self._files.pop(file, None)
+            self._files[file] = (time.monotonic() + self.ttl, image)
+            while len(self._files) > self.capacity:
+                self._files.popitem(last=False)
+
     def of_images(self, images: str) -> list[Certificate]:
         """Return all certificates of an image (`CertificateKey.images`), whatever their context."""
         with self._lock:
@@ -66,3 +81,4 @@ class MemoryStore:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
+            self._files.clear()

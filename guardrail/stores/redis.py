@@ -23,6 +23,7 @@ class RedisStore:
     | name | type | content |
     |---|---|---|
     | `guardrail:v2:certificate:<image hash>:<context digest>` | string | a certificate's entry, see `signing` |
+    | `guardrail:v1:file:<hash of a file and how it is decoded>` | string | an entry: the image's hash |
     | `guardrail:v1:lock:{<certificate's name>}` | string | the token of the owner who computes it |
     | `guardrail:v1:wake:{<certificate's name>}` | list | one element, for a second, when the owner is done |
 
@@ -98,6 +99,32 @@ class RedisStore:
         names = self.connection.call(lambda client: list(client.scan_iter(pattern, count=1000)), "searched")
         found = (self.get(CertificateKey(images, name.decode().rpartition(":")[2])) for name in sorted(names))
         return [certificate for certificate in found if certificate is not None]
+
+    def get_alias(self, file: str) -> str | None:
+        """Return the hash of the image that a file is; None if it is unknown, or the entry does not verify.
+
+        Raises:
+            StoreError: Redis cannot be reached or refused.
+        """
+        name = f"guardrail:v1:file:{file}"
+        entry = self.connection.call(lambda client: client.get(name), "read")
+        if entry is None:
+            return None
+        try:
+            return self.signer.open(name, entry).hex()
+        except RejectedEntryError as rejected:
+            self.stats.miss(rejected.cause)
+            return None
+
+    def put_alias(self, file: str, image: str) -> None:
+        """Keep the hash of the image that a file is.
+
+        Raises:
+            StoreError: Redis cannot be reached or refused.
+        """
+        name = f"guardrail:v1:file:{file}"
+        entry = self.signer.seal(name, bytes.fromhex(image), self.ttl)
+        self.connection.call(lambda client: client.set(name, entry, px=math.ceil(self.ttl * 1000)), "written")
 
     def acquire(self, key: CertificateKey, seconds: float) -> RedisLock | None:
         """Wait for the lock of a key; None if another owner has just released it, or time is up.
