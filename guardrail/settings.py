@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 from pathlib import Path
@@ -22,6 +23,8 @@ from guardrail.policy import Policy
 from guardrail.recall import EvaluationRecord
 from guardrail.smoothing import Smoothing
 from guardrail.stores import CertificateStore, MemoryStore, RedisStore, Signer
+
+logger = logging.getLogger(__name__)
 
 
 class Settings(BaseSettings):
@@ -114,6 +117,11 @@ class Settings(BaseSettings):
             ModelError: the model cannot be loaded.
         """
         store = self.make_store()
+        if self.redis_url is not None and self.key is None and self.smoothing.key is None:
+            logger.warning(
+                "replicas share a store, and each makes up a noise key of its own: asking another replica is another "
+                "chance. Set GUARDRAIL_KEY to one secret for all (openssl rand -hex 32)"
+            )
         return Guard(
             self.make_model(),
             self.make_oracle(),

@@ -13,7 +13,7 @@ from guardrail.stores import MemoryStore, RedisStore
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CONFIG", "MODEL", "REDIS_URL", "KEY", "SIGNING_KEYS", "AUDIT"):
+    for name in ("CONFIG", "MODEL", "REDIS_URL", "KEY", "SIGNING_KEYS", "AUDIT", "DRAWS_PER_MINUTE"):
         monkeypatch.delenv(f"GUARDRAIL_{name}", raising=False)
 
 
@@ -61,6 +61,22 @@ def test_a_budget_is_kept_where_the_certificates_are(monkeypatch: pytest.MonkeyP
     budget = Settings.load().make_budget(MemoryStore())
     assert budget is not None
     assert budget.per_minute == 1000
+
+
+def test_a_generated_key_is_warned_about_when_replicas_share_a_store(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("GUARDRAIL_MODEL", "bundled")
+    Settings.load().guard().close()
+    assert caplog.text == ""
+    monkeypatch.setenv("GUARDRAIL_REDIS_URL", "redis://127.0.0.1:1")
+    Settings.load().guard().close()
+    assert "noise key of its own" in caplog.text
+    assert "without a signing key" in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("GUARDRAIL_KEY", "a very secret key indeed")
+    Settings.load().guard().close()
+    assert caplog.text == ""
 
 
 def test_near_hits_are_opt_in(monkeypatch: pytest.MonkeyPatch) -> None:
