@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from guardrail.errors import BudgetSpentError, ConfigurationError, StoreError
+from guardrail.errors import BudgetSpentError, ConfigurationError, ImageError, PromptError, QueueFullError, StoreError
 from guardrail.stores.connection import RedisConnection
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class DrawBudget:
     def reserved(self, client: str | None, draws: int) -> Iterator[list[int]]:
         """Reserve draws for what is done inside, which appends what it drew; the rest is given back.
 
-        If it ends by an exception before that, nothing is given back.
+        If it ends by an exception, nothing is given back, unless the exception came before the first draw.
 
         Raises:
             BudgetSpentError: the client's bucket does not hold as many.
@@ -73,7 +73,11 @@ class DrawBudget:
                 "may take: ask again later"
             )
         spent: list[int] = []
-        yield spent
+        try:
+            yield spent
+        except (QueueFullError, ImageError, PromptError):  # raised before the first draw
+            self._take(client, -draws)
+            raise
         if (rest := draws - sum(spent)) > 0:
             self._take(client, -rest)
 

@@ -39,6 +39,7 @@ from guardrail.seen_files import Aliases, SeenFiles
 from guardrail.smoothing import SmoothedClassifier, Smoothing
 from guardrail.stores.base import CertificateKey, CertificateStore, StoreStats, joint_hash
 from guardrail.stores.once import Found, OncePerKey, SharedLocks
+from guardrail.stores.signing import Signed, Signer
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +102,9 @@ class Guard:
                 f"a budget of {budget.per_minute} draws a minute is never enough for a decision, which may take "
                 f"{self.classifier.most_draws}: raise it, or lower samples"
             )
+        key = self.classifier.smoothing.key
+        if isinstance(store, Signed) and key is not None:
+            store.sign_by(Signer(key))
         self._seen = SeenFiles(store if isinstance(store, Aliases) else None, self.limits)
         self._once = OncePerKey(store if isinstance(store, SharedLocks) else None)
         self.classifier.prepare(self.target_radius)

@@ -70,9 +70,7 @@ def mutants(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
                     data[place : place + length] = rng.bytes(length)
                 case 5:  # where headers keep their sizes
                     start = int(rng.integers(min(len(data), 64)))
-                    data[start : start + 4] = rng.choice(
-                        [b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x7f\xff\xff\xff"]
-                    )
+                    data[start : start + 4] = _SIZES[int(rng.integers(len(_SIZES)))]
                 case _:
                     other = files[names[int(rng.integers(len(names)))]]
                     data[place:] = other[int(rng.integers(len(other))) :]

@@ -11,7 +11,7 @@ import pytest
 
 from guardrail import Guard, InputImage, Reason, Smoothing
 from guardrail.budget import DrawBudget
-from guardrail.errors import BudgetSpentError, ConfigurationError
+from guardrail.errors import BudgetSpentError, ConfigurationError, QueueFullError
 from guardrail.stores import MemoryStore
 from guardrail.stores.connection import RedisConnection
 from tests.stores.conftest import RedisServer, _lasting_redis, redis_server, shared_redis  # noqa: F401 - fixtures
@@ -72,6 +72,9 @@ def test_an_error_gives_nothing_back(make: Callable[[int], DrawBudget]) -> None:
     with pytest.raises(OSError, match="broken"), budget.reserved("a", 60):
         raise OSError("broken")
     assert not spend(budget, "a", 60)
+    with pytest.raises(QueueFullError), budget.reserved("b", 60):
+        raise QueueFullError("before the first draw")
+    assert spend(budget, "b", 60)
 
 
 def test_it_fills_again_evenly_and_never_beyond_its_size(make: Callable[[int], DrawBudget]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -178,7 +179,7 @@ def _hash(image: str) -> str:
     """Return the hash of an image that is given by it or by its file."""
     from guardrail.images import InputImage
 
-    return InputImage.load(image).sha256 if Path(image).is_file() else image.lower()
+    return image.lower() if re.fullmatch("[0-9a-fA-F]{64}", image) else InputImage.load(image).sha256
 
 
 def _write(records: Iterator[AuditRecord], form: Form, file: TextIO) -> None:

@@ -11,19 +11,19 @@ from guardrail.certificate import Certificate
 from guardrail.errors import ConfigurationError, StoreError
 from guardrail.stores.base import CertificateKey, StoreStats, open_certificate, seal_certificate
 from guardrail.stores.connection import RedisConnection
-from guardrail.stores.signing import MAX_ENTRY, RejectedEntryError, Signer
+from guardrail.stores.signing import MAX_ENTRY, RejectedEntryError, Signed, Signer
 
 _NAMES = "guardrail:v1:bytes:"
 
 
-class LangChainStore:
+class LangChainStore(Signed):
     """Certificates in any LangChain byte store. Time to live is part of the signed entry; there is no lock.
 
     Nothing removes entries that have expired: they are misses until they are overwritten.
 
     Args:
         store: where they are kept.
-        signer: seals the entries; None: a generated one, so that no other process can read what this one stores.
+        signer: seals the entries; None: one of the guard's noise key, or a generated one that no other process shares.
         ttl: seconds that a certificate is kept.
     """
 
@@ -35,7 +35,7 @@ class LangChainStore:
         self.store = store
         self.ttl = ttl
         self.stats = StoreStats()
-        self._signer = signer or Signer.generated()
+        super().__init__(signer)
 
     def __repr__(self) -> str:
         return f"LangChainStore({type(self.store).__name__})"
@@ -54,7 +54,7 @@ class LangChainStore:
         if entry is not None and not isinstance(entry, bytes):
             self.stats.miss("malformed")
             return None
-        return open_certificate(self._signer, name, entry, self.stats)
+        return open_certificate(self.signer, name, entry, self.stats)
 
     def put(self, key: CertificateKey, certificate: Certificate) -> None:
         """Keep a certificate.
@@ -64,7 +64,7 @@ class LangChainStore:
         """
         name = _path(key)
         try:
-            self.store.mset([(name, seal_certificate(self._signer, name, certificate, self.ttl))])
+            self.store.mset([(name, seal_certificate(self.signer, name, certificate, self.ttl))])
         except Exception as error:
             raise StoreError(f"{self!r} cannot be written: {type(error).__name__}") from error
 

@@ -10,12 +10,12 @@ from guardrail.errors import ConfigurationError
 from guardrail.stores.base import CertificateKey, StoreStats, open_certificate, seal_certificate
 from guardrail.stores.connection import RedisConnection
 from guardrail.stores.locks import RedisLock, acquire
-from guardrail.stores.signing import RejectedEntryError, Signer
+from guardrail.stores.signing import RejectedEntryError, Signed, Signer
 
 logger = logging.getLogger(__name__)
 
 
-class RedisStore:
+class RedisStore(Signed):
     """Signed certificates with time to live, one string each; and locks, for one computation per key.
 
     Redis 6.2 suffices. The schema, version 1:
@@ -32,7 +32,7 @@ class RedisStore:
 
     Args:
         url: as `RedisConnection` reads it.
-        signer: seals the entries; None: a generated one, so that no other process can read what this one stores.
+        signer: seals the entries; None: one of the guard's noise key, or a generated one that no other process shares.
         ttl: seconds that a certificate is kept.
         timeout: seconds to wait for Redis before the guard computes without it.
         lock_ttl: seconds after which the lock of a crashed owner expires and another computes.
@@ -53,9 +53,7 @@ class RedisStore:
         if not (ttl > 0 and timeout > 0 and lock_ttl > 0):
             raise ConfigurationError(f"ttl, timeout and lock_ttl must be positive, got {ttl}, {timeout}, {lock_ttl}")
         self.connection = RedisConnection(url, timeout=timeout)
-        if signer is None:
-            logger.warning("Redis without a signing key: what this process stores, no other process can read")
-        self.signer = signer or Signer.generated()
+        super().__init__(signer)
         self.ttl = ttl
         self.stats = StoreStats()
         self._lock_ttl = lock_ttl

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import secrets
 import struct
 import time
@@ -19,6 +20,8 @@ from typing import Literal
 from pydantic import SecretBytes, SecretStr
 
 from guardrail.errors import ConfigurationError, GuardrailError
+
+logger = logging.getLogger(__name__)
 
 MAX_ENTRY = 256 * 2**10
 """Bytes of a certificate's entry, and of its content once decompressed; certificates take about one thousand."""
@@ -103,6 +106,29 @@ class Signer:
         if len(content) > limit or not inflate.eof:
             raise RejectedEntryError("too_large")
         return content
+
+
+class Signed:
+    """A store that signs: by the signer that it was given, else by its guard's, else by a generated one.
+
+    Args:
+        signer: what it was given.
+    """
+
+    def __init__(self, signer: Signer | None) -> None:
+        self._signer = signer
+
+    @property
+    def signer(self) -> Signer:
+        """What seals and opens the entries."""
+        if self._signer is None:
+            logger.warning("%s has no signing key: what this process stores, no other process can read", self)
+            self._signer = Signer.generated()
+        return self._signer
+
+    def sign_by(self, signer: Signer) -> None:
+        """Use this signer, unless there is one already."""
+        self._signer = self._signer or signer
 
 
 def _derive(secret: Secret) -> bytes:

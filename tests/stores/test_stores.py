@@ -129,9 +129,23 @@ def test_a_store_without_a_key_shares_nothing_and_says_so(
     assert one.get(KEY) == certificate
     assert other.get(KEY) is None
     assert other.stats.rejected == {"signature": 1}
-    assert "without a signing key" in caplog.text
+    assert "no signing key" in caplog.text
     one.close()
     other.close()
+
+
+def test_a_store_without_a_key_takes_its_guards(redis_server: RedisServer) -> None:
+    def replica(key: bytes) -> Guard:
+        return Guard(HalfSpaceVLM(0.0), ORACLE, smoothing=Smoothing(key=key), store=RedisStore(redis_server.url))
+
+    with (
+        replica(b"the key of replicas") as one,
+        replica(b"the key of replicas") as two,
+        replica(b"another key then") as odd,
+    ):
+        assert one.check(IMAGE, "?").source == "computed"
+        assert two.check(IMAGE, "?").source == "hit"
+        assert odd.check(IMAGE, "?").source == "computed"
 
 
 def test_an_unreachable_redis_is_a_store_error_without_its_password() -> None:
