@@ -120,12 +120,25 @@ class Guard:
         policy: Policy | None = None,
         store: CertificateStore | None = None,
         audit: AuditSink | None = None,
+        overrides: Overrides | None = None,
+        budget: DrawBudget | None = None,
+        near: NearHits | None = None,
     ) -> Self:
         """Make a guard of the bundled model and oracle, for demonstrations and tests; it reads signs, nothing else."""
         from guardrail.models.bundled import BundledVLM
         from guardrail.oracles.bundled import bundled_oracle
 
-        return cls(BundledVLM(), bundled_oracle(), smoothing=smoothing, policy=policy, store=store, audit=audit)
+        return cls(
+            BundledVLM(),
+            bundled_oracle(),
+            smoothing=smoothing,
+            policy=policy,
+            store=store,
+            audit=audit,
+            overrides=overrides,
+            budget=budget,
+            near=near,
+        )
 
     @classmethod
     def from_settings(cls, path: str | Path | None = None) -> Guard:
