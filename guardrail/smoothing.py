@@ -404,6 +404,7 @@ class SmoothedClassifier:
             prompt_sha256=prompt.digest,
             model=self.model.name,
             oracle=run.oracle.name,
+            representative=getattr(run.oracle, "representative", None),
             oracle_time_share=min(1.0, run.judged.seconds / run.seconds) if run.seconds > 0.0 else 0.0,
             answer=_first(run.answers, run.labels, certified),
             warnings=(*warnings, *_warnings(certified, radius, run.judged.failures, about), self._recall(run.oracle)),

@@ -1,9 +1,23 @@
 """Oracles: what an answer means."""
 
-from guardrail.oracles.base import Oracle, SelectingOracle
+from guardrail.oracles.base import Oracle, RepresentativeOracle, SelectingOracle
+from guardrail.oracles.embeddings import EmbeddingJudge
+from guardrail.oracles.entailment import EntailmentJudge
+from guardrail.oracles.equivalence import EquivalenceOracle
 from guardrail.oracles.illegible import IllegibleOracle
 from guardrail.oracles.labels import LabelOracle
 from guardrail.oracles.lexicon import LexiconOracle
 from guardrail.oracles.refusal import RefusalOracle
 
-__all__ = ["IllegibleOracle", "LabelOracle", "LexiconOracle", "Oracle", "RefusalOracle", "SelectingOracle"]
+__all__ = [
+    "EmbeddingJudge",
+    "EntailmentJudge",
+    "EquivalenceOracle",
+    "IllegibleOracle",
+    "LabelOracle",
+    "LexiconOracle",
+    "Oracle",
+    "RefusalOracle",
+    "RepresentativeOracle",
+    "SelectingOracle",
+]
