@@ -1,6 +1,7 @@
 """Oracles: what an answer means."""
 
 from guardrail.oracles.base import Oracle, RepresentativeOracle, SelectingOracle
+from guardrail.oracles.chat_equivalence import ChatEquivalenceJudge
 from guardrail.oracles.embeddings import EmbeddingJudge
 from guardrail.oracles.entailment import EntailmentJudge
 from guardrail.oracles.equivalence import EquivalenceOracle
@@ -10,6 +11,7 @@ from guardrail.oracles.lexicon import LexiconOracle
 from guardrail.oracles.refusal import RefusalOracle
 
 __all__ = [
+    "ChatEquivalenceJudge",
     "EmbeddingJudge",
     "EntailmentJudge",
     "EquivalenceOracle",
