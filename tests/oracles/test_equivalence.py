@@ -71,6 +71,10 @@ class TestTheRepresentative:
             for _ in range(20):
                 shuffled = rng.sample(answers, len(answers))
                 assert EquivalenceOracle(RuleJudge(first_word)).fix(shuffled, PROMPT).representative == expected
+        many = [f"w{i}" for i in range(20)] + ["left a", "left b"] * 2
+        for _ in range(20):
+            oracle = EquivalenceOracle(RuleJudge(first_word), candidates=2)
+            assert oracle.fix(rng.sample(many, len(many)), PROMPT).representative == "left a", "the most frequent"
 
     def test_judge_sees_the_answer_first_and_the_representative_second(self) -> None:
         """Every 'red car' is a car, and not every car is a red one. Swapped, 'car' would be equivalent to 'red car'
