@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,9 +96,11 @@ class SentenceEncoder:
     def _fitting(self, texts: Sequence[str]) -> set[str]:
         """Return the texts that the model reads to their end."""
         longest = self._model.max_seq_length
-        if longest is None or not texts:
+        if longest is None or math.isinf(longest) or not texts:
             return set(texts)
-        tokens = self._model.tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
+        prompt = self._model.prompts.get(self._model.default_prompt_name or "") or ""  # `encode` puts it before texts
+        whole = [prompt + text for text in texts]
+        tokens = self._model.tokenizer(whole, truncation=False, padding=False, verbose=False)["input_ids"]
         return {text for text, ids in zip(texts, tokens, strict=True) if len(ids) <= longest}
 
 
@@ -123,7 +126,7 @@ class EmbeddingJudge:
     def __init__(
         self,
         source: str | Path | SentenceEncoder,
-        threshold: float | SimilarityThreshold | Path,
+        threshold: float | SimilarityThreshold | str | Path,
         *,
         revision: str | None = None,
         device: str | None = None,
