@@ -247,9 +247,8 @@ class SmoothedClassifier:
 
     def prepare(self, target_radius: float | None = None) -> None:
         """Build the tables of the bound ahead of the first request: up to seconds for budgets of a thousand draws."""
-        if self._rule is None:
-            return
-        bound = self._bound(self._rule, target_radius)
+        rule = self._rule or ClassRule(("selected",), self.smoothing.alpha_draws, "a class yet to be selected")
+        bound = self._bound(rule, target_radius)
         if target_radius is not None and self.smoothing.method == "sequential" and isinstance(bound, FixedSample):
             logger.warning(
                 "a target radius of %g cannot be certified with %d draws at sigma %g: each certificate costs all draws",

@@ -160,3 +160,8 @@ def test_an_oracle_that_cannot_be_had_again_is_refused() -> None:
 
 def test_warm_up_works() -> None:
     guard().warmup()
+
+
+def test_a_target_out_of_reach_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    guard(policy=Policy(min_radius=9.0))
+    assert "cannot be certified with 100 draws" in caplog.text
