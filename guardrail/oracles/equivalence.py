@@ -175,10 +175,12 @@ class EquivalenceOracle:
                 f"every answer is longer than {LONGEST_REPRESENTATIVE} characters, which a certificate cannot keep: "
                 "lower the model's max_new_tokens"
             )
-        same = self._compare(ranked, candidates[:1], prompt, deadline)
-        if len(same) < len(ranked):  # not all of one meaning
-            same |= self._compare(ranked, candidates[1:], prompt, deadline)
-        return stars({text: counts[text] for text in ranked}, candidates, lambda a, c: (a, c) in same)
+        said = self._compare(ranked, candidates[:1], prompt, deadline)
+        if any(label != EQUIVALENT for label in said.values()):  # not all of one meaning
+            said |= self._compare(ranked, candidates[1:], prompt, deadline)
+        if said and all(map(is_failure, said.values())):
+            raise OracleError(f"judge {self.judge.name} failed on all {len(said)} pairs: {next(iter(said.values()))}")
+        return stars({text: counts[text] for text in ranked}, candidates, lambda a, c: said.get((a, c)) == EQUIVALENT)
 
     def _let_through(self, answers: Sequence[str], prompt: Prompt, deadline: float | None) -> list[str]:
         if self.first is None:
@@ -190,17 +192,12 @@ class EquivalenceOracle:
 
     def _compare(
         self, answers: Sequence[str], candidates: Sequence[str], prompt: Prompt, deadline: float | None
-    ) -> set[tuple[str, str]]:
-        """Return which answers are equivalent to which candidates."""
+    ) -> dict[tuple[str, str], str]:
+        """Return what the judge says of each answer (first) and candidate (second) that are not the same text."""
         pairs = [Pair(a, c, prompt.text) for c in candidates for a in answers if a != c]
-        said = ask(self.judge, pairs, deadline)
-        _require_time(said)
-        if pairs and all(map(is_failure, said)):
-            raise OracleError(f"judge {self.judge.name} failed on all {len(pairs)} pairs, the first with {said[0]!r}")
-        same = {
-            (pair.answer, pair.representative) for pair, label in zip(pairs, said, strict=True) if label == EQUIVALENT
-        }
-        return same | {(c, c) for c in candidates}
+        labels = ask(self.judge, pairs, deadline)
+        _require_time(labels)
+        return {(pair.answer, pair.representative): label for pair, label in zip(pairs, labels, strict=True)}
 
 
 @dataclass(frozen=True)

@@ -122,8 +122,18 @@ class TestFailures:
         assert classes(fixed, "left", "right") == ["equivalent", "failed: unparsable"]
 
     def test_a_judge_that_fails_on_every_pair_chooses_nothing(self) -> None:
-        with pytest.raises(OracleError, match="failed on all 1 pairs"):
+        with pytest.raises(OracleError, match="failed on all 2 pairs: failed: unparsable"):
             EquivalenceOracle(Saying("failed: unparsable")).fix(["left", "right"], PROMPT)
+
+    def test_one_that_fails_on_the_first_candidate_chooses_another(self) -> None:
+        class Short(RuleJudge):
+            def judge(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
+                said = super().judge(pairs, deadline)
+                long = [max(len(pair.answer), len(pair.representative)) > 20 for pair in pairs]
+                return ["failed: too long" if late else label for label, late in zip(said, long, strict=True)]
+
+        answers = ["left " + "x" * 30] * 2 + ["left a", "left b", "left c"]
+        assert EquivalenceOracle(Short(first_word)).fix(answers, PROMPT).representative == "left a"
 
     def test_a_deadline_chooses_nothing(self) -> None:
         with pytest.raises(OracleError, match="deadline"):
