@@ -105,6 +105,11 @@ class DenoisedVLM:
         """Height and width at which noise is added: the model's."""
         return self.model.resolution
 
+    @property
+    def batch_size(self) -> int | None:
+        """Most draws per forward pass of the model; None: it does not say."""
+        return getattr(self.model, "batch_size", None)
+
     def check(self, prompt: Prompt, sizes: Sizes) -> None:
         """Raise before the first draw if the model cannot take this request; see `VisionLanguageModel.check`."""
         self.model.check(prompt, sizes)

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from guardrail import noise
 from guardrail.models import device_noise
+from guardrail.models.roomy_cache import roomy_cache
 
 logger = logging.getLogger(__name__)
 
@@ -198,12 +199,10 @@ class _Prompt:
         self.ids, self.mask = self._images.pop("input_ids"), self._images.pop("attention_mask")
         self.positions = (self.mask.cumsum(1) - 1).clamp(min=0)
 
-    def prefill(self) -> tuple[Any, Tensor]:
-        """Return the cache of the prompts and the logits of the first tokens, [rows, vocabulary]."""
-        from transformers import DynamicCache
-
+    def prefill(self, room: int = 0) -> tuple[Any, Tensor]:
+        """Return the cache of the prompts, with room for so many tokens, and the logits of the first ones."""
         shared = self._shared
-        cache = DynamicCache(config=self._model.config)
+        cache = roomy_cache(self._model.config, room)
         if shared:
             self._forward(cache, self.ids[:1, :shared], self.positions[:1, :shared])
             cache.batch_repeat_interleave(self.rows)
@@ -240,7 +239,7 @@ def _on_device(model: Any, inputs: dict[str, Tensor]) -> dict[str, Tensor]:  # n
 
 def _decode(model: Any, prompt: _Prompt, answers: _Answers) -> Tensor:  # noqa: ANN401
     """Decode with a cache that grows."""
-    cache, logits = prompt.prefill()
+    cache, logits = prompt.prefill(room=answers.most)
     all_ended = _AllEnded(answers.device)
     answers.take(logits)
     mask, position = prompt.mask, prompt.positions[:, -1:]

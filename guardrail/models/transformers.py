@@ -132,6 +132,11 @@ class TransformersVLM:
         return self._resolution
 
     @property
+    def batch_size(self) -> int:
+        """Most draws per forward pass; draws of several requests may share one."""
+        return self._batch_size.most
+
+    @property
     def labels(self) -> tuple[str, ...] | None:
         """The only answers of a model in scoring mode; None: it generates text."""
         return self._scorer.labels if self._scorer else None
