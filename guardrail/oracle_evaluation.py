@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -228,17 +229,17 @@ def report(
         said = _judge_with_a_bar(console, oracle, counted)
         classes = tuple(dict.fromkeys((*classes, *oracle.classes)))
     measured = measure(table, counted, said, classes, left_out=len(rows) - len(counted))
-    console.print(f"oracle  {name}\ndata    {table.name} {measured.data_sha256[:12]}")
     console.print(
+        f"oracle  {escape(name)}\ndata    {escape(table.name)} {measured.data_sha256[:12]}\n"
         f"counted {len(counted)} of {len(rows)} answers: the first to each request; {measured.left_out} left out\n"
     )
     console.print(_confusion_table(measured.confusion))
     console.print()
     console.print(_rates_table(measured, certified_class, confidence))
     console.print(
-        f"\nwrong: not given its class. false: called {certified_class}, of those that are not. missed: not called "
-        f"{certified_class}, of those that are. Each with its two-sided {confidence:.0%} interval (Clopper–Pearson); "
-        "failed judgements are no class."
+        f"\nwrong: not given its class. false: called {escape(certified_class)}, of those that are not. "
+        f"missed: not called {escape(certified_class)}, of those that are. Each with its two-sided {confidence:.0%} "
+        "interval (Clopper–Pearson); failed judgements are no class."
     )
     labels = LabelledAnswers.count(
         [(row.request, row.label, label) for row, label in zip(counted, said, strict=True)],
@@ -257,9 +258,9 @@ def report(
     record = Calibration(error=error, measured=measured)
     record.save(out / "oracle-error.json")
     console.print(
-        f"\nError model for class '{certified_class}': {error.name}. It spends {error.alpha_oracle:g} of a "
+        f"\nError model for class '{escape(certified_class)}': {error.name}. It spends {error.alpha_oracle:g} of a "
         "certificate's alpha: one coin for all certificates that use these labels. Assumed: "
-        f"{error.assumption}. Also assumed, which no alpha covers: {error.transfer}."
+        f"{error.assumption}. Also assumed, which no alpha covers: {escape(error.transfer or '')}."
     )
     console.print(f"Record: {out / 'oracle-error.json'}   Plot: {out / 'oracle-error.png'}")
     return record
@@ -277,10 +278,10 @@ def _confusion_table(confusion: Confusion) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("answer is")
     for label in said:
-        table.add_column(f"called {label}", justify="right")
+        table.add_column(f"called {escape(label)}", justify="right")
     for truth, row in confusion.counts.items():
         cells = (f"[{'green' if truth == label else 'red'}]{row[label]}[/]" if row[label] else "0" for label in said)
-        table.add_row(truth, *cells)
+        table.add_row(escape(truth), *cells)
     return table
 
 
@@ -291,7 +292,7 @@ def _rates_table(measured: Measurement, a: str, confidence: float) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for name, confusion in {"all": measured.confusion, **measured.categories}.items():
         shares = (confusion.wrong(confidence), confusion.false(a, confidence), confusion.missed(a, confidence))
-        table.add_row(name, str(confusion.total), *map(_shown, shares), str(confusion.failed))
+        table.add_row(escape(name), str(confusion.total), *map(_shown, shares), str(confusion.failed))
     return table
 
 
