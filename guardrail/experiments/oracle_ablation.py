@@ -4,7 +4,9 @@
 
 The paper's ablation, on the bundled model and held-out signs, half of them to be followed and half to be described. All
 ways judge the very same answers. Without an oracle the answers themselves are the classes, merged where they are equal,
-or where they share a third of their words: that is Algorithm 2, which yields an estimate and no certificate.
+or where they share a third of their words: that is Algorithm 2, which yields an estimate and no certificate. The truth
+about an answer is `world.truth`; the oracle of the world knows the same phrases, so its error rate is a floor that no
+oracle for real answers reaches.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from pydantic import SecretBytes
 from rich import box
 from rich.console import Console
 from rich.progress import track
@@ -106,7 +109,7 @@ def run(number: int = 40, smoothing: Smoothing | None = None, seed: int = 5) -> 
         smoothing: noise, draws and α; its key makes the run repeatable.
         seed: of the signs.
     """
-    smoothing = smoothing or Smoothing(key=b"the key of this experiment")
+    smoothing = smoothing or Smoothing(key=SecretBytes(b"the key of this experiment"))
     rng = np.random.default_rng(seed)
     classifier = SmoothedClassifier(BundledVLM(temperature=0.7), bundled_oracle(), smoothing)
     results = {name: Result() for name in ways()}

@@ -24,6 +24,7 @@ from typing import Annotated, TypeAlias
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from pydantic import SecretBytes
 from rich import box
 from rich.console import Console
 from rich.progress import track
@@ -50,7 +51,7 @@ from guardrail.statistics import (
 
 RATES = (0.05, 0.1, 0.2)
 DRAWS, ALPHA, SIGMA = 100, 0.001, 0.5
-KEY = b"the key of this experiment"
+KEY = SecretBytes(b"the key of this experiment")
 Counts: TypeAlias = NDArray[np.int64]
 """How many of a request's draws were called A, for each request."""
 
