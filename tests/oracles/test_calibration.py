@@ -183,6 +183,12 @@ class TestBounds:
             error_model(labels((fewest - 1) * (1 - others), 0, 0, (fewest - 1) * others), kind, alpha)
         error_model(labels(fewest * (1 - others), 0, 0, fewest * others), kind, alpha)
 
+    def test_the_symmetric_model_counts_both_errors(self) -> None:
+        with pytest.raises(
+            ImpossibleRateError, match=r"erred on 9 of 19 labelled answers.* labelled answers are needed"
+        ):
+            error_model(labels(5, 4, 5, 5), "symmetric", 0.0005)
+
     def test_no_labels_at_all_of_the_kind_that_matters(self) -> None:
         with pytest.raises(ImpossibleRateError, match=r"0 of 0 labelled answers that are not 'harmless'.*about 11"):
             error_model(labels(500, 0, 0, 0), "class-conditional", 0.0005)
@@ -271,6 +277,9 @@ class TestRecord:
         with pytest.raises(ValueError, match="not measured"):
             Calibration(error=WorstCaseError(rate_upper=0.1), measured=record.measured)
         assert record.error.labels is not None
+        nameless = record.error.model_copy(update={"labels": record.error.labels.model_copy(update={"oracle": None})})
+        with pytest.raises(ValueError, match="no oracle"):
+            Calibration(error=nameless, measured=record.measured)
         fewer = WorstCaseError.from_labelled(labels(100, 0, 0, 0), 0.0005)
         with pytest.raises(ValueError, match="100 labels, but 400"):
             Calibration(error=fewer, measured=record.measured)
