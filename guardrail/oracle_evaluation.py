@@ -353,7 +353,7 @@ def plot(measured: Measurement, a: str, confidence: float, error: OracleError | 
         right.errorbar(middle, places, xerr=bars, fmt="o", color=colour, capsize=3, markersize=4, label=what)
     right.set_yticks(range(len(rows)), [f"{name} ({c.total})" for name, c in rows.items()])
     right.set_ylim(len(rows) - 0.5, -0.5)
-    right.set_xlim(0.0, 1.0)
+    right.set_xlim(-0.01, 1.0)
     right.set_xlabel(f"error rate, {confidence:.0%} interval")
     bound = re.sub(r"\d+\.\d+", lambda rate: f"{float(rate[0]):.4f}", error.name) if error is not None else "none"
     right.set_title(f"bound: {bound}", fontsize=11)

@@ -96,6 +96,11 @@ class Result:
         return sum(radius > 0.0 for radius in radii) / len(radii)
 
     @property
+    def wrong_share(self) -> float:
+        """Share of the signs certified as a class that the right answer does not have."""
+        return self.wrong / sum(map(len, self.radii.values()))
+
+    @property
     def mean_radius(self) -> float:
         """Mean over all signs, abstentions included."""
         return statistics.mean(radius for radii in self.radii.values() for radius in radii)
@@ -163,18 +168,19 @@ def table(results: Mapping[str, Result]) -> Table:
 
 
 def plot(results: Mapping[str, Result], path: Path) -> None:
-    """Draw error rate, certified share and mean radius of each way."""
+    """Draw error rate, certified shares and mean radius of each way."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.0, 3.4), layout="constrained")
+    figure = Figure(figsize=(13.0, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     panels: tuple[tuple[str, str, Callable[[Result], float]], ...] = (
         ("error rate", "#b3261e", lambda result: result.error_rate),
         ("share of signs certified", "#3a7d44", lambda result: result.certified),
+        ("certified as a wrong class", "#d8a13a", lambda result: result.wrong_share),
         ("mean radius", "#35618f", lambda result: result.mean_radius),
     )
-    for axis, (title, colour, value) in zip(figure.subplots(1, 3, sharey=True), panels, strict=True):
+    for axis, (title, colour, value) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
         values = [value(result) for result in results.values()]
         bars = axis.barh(range(len(results)), values, color=colour, height=0.62)
         axis.bar_label(bars, [f"{v:.3f}" for v in values], padding=3, fontsize=9)
