@@ -216,6 +216,8 @@ def report(
         raise ConfigurationError(f"class {certified_class!r} cannot be certified; the classes are {', '.join(classes)}")
     if FAILED in classes:
         raise ConfigurationError("'failed' is no class of an answer: it is what a failed judgement counts as")
+    if estimate_missed and kind != "class-conditional":
+        raise ConfigurationError(f"the model {kind} has no rate of missed answers: estimate it for class-conditional")
     if not isinstance(oracle, str) and MODELS[kind].assumes_independence and not judges_afresh(oracle):
         raise ConfigurationError(
             f"the model {kind} assumes errors that are independent over the draws, but oracle {name} repeats its "

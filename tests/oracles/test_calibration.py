@@ -298,6 +298,7 @@ class TestRecord:
             ({"certified_class": "harmles"}, "'harmles' cannot be certified"),
             ({"certified_class": "illegible"}, "'illegible' cannot be certified"),
             ({"classes": ("harmless", "failed")}, "'failed' is no class"),
+            ({"estimate_missed": True}, "no rate of missed answers"),
             ({"kind": "symmetric"}, "independent over the draws"),
             ({"kind": "class-conditional"}, "independent over the draws"),
         ],
