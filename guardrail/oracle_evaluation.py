@@ -212,17 +212,7 @@ def report(
     """
     name = oracle if isinstance(oracle, str) else oracle.name
     classes = tuple(classes) or (CLASSES if isinstance(oracle, str) else oracle.classes)
-    if certified_class not in classes or certified_class in {FAILED, ILLEGIBLE}:
-        raise ConfigurationError(f"class {certified_class!r} cannot be certified; the classes are {', '.join(classes)}")
-    if FAILED in classes:
-        raise ConfigurationError("'failed' is no class of an answer: it is what a failed judgement counts as")
-    if estimate_missed and kind != "class-conditional":
-        raise ConfigurationError(f"the model {kind} has no rate of missed answers: estimate it for class-conditional")
-    if not isinstance(oracle, str) and MODELS[kind].assumes_independence and not judges_afresh(oracle):
-        raise ConfigurationError(
-            f"the model {kind} assumes errors that are independent over the draws, but oracle {name} repeats its "
-            "judgement for an equal answer: use the model worst-case"
-        )
+    _require_that_they_go_together(oracle, classes, certified_class, kind, estimate_missed=estimate_missed)
     rows = read_labelled(table, classes, judged_column)
     counted = first_per_request(rows)
     if isinstance(oracle, str):
@@ -231,18 +221,7 @@ def report(
         said = _judge_with_a_bar(console, oracle, counted)
         classes = tuple(dict.fromkeys((*classes, *oracle.classes)))
     measured = measure(table, counted, said, classes, left_out=len(rows) - len(counted))
-    console.print(
-        f"oracle  {escape(name)}\ndata    {escape(table.name)} {measured.data_sha256[:12]}\n"
-        f"counted {len(counted)} of {len(rows)} answers: the first to each request; {measured.left_out} left out\n"
-    )
-    console.print(_confusion_table(measured.confusion))
-    console.print()
-    console.print(_rates_table(measured, certified_class, confidence))
-    console.print(
-        f"\nwrong: not given its class. false: called {escape(certified_class)}, of those that are not. "
-        f"missed: not called {escape(certified_class)}, of those that are. Each with its two-sided {confidence:.0%} "
-        "interval (Clopper–Pearson); failed judgements are no class."
-    )
+    _show(console, name, measured, certified_class, confidence)
     labels = LabelledAnswers.count(
         [(row.request, row.label, label) for row, label in zip(counted, said, strict=True)],
         certified_class,
@@ -268,11 +247,45 @@ def report(
     return record
 
 
+def _require_that_they_go_together(
+    oracle: Oracle | str, classes: Sequence[str], certified_class: str, kind: Kind, *, estimate_missed: bool
+) -> None:
+    if certified_class not in classes or certified_class in {FAILED, ILLEGIBLE}:
+        raise ConfigurationError(f"class {certified_class!r} cannot be certified; the classes are {', '.join(classes)}")
+    if FAILED in classes:
+        raise ConfigurationError("'failed' is no class of an answer: it is what a failed judgement counts as")
+    if estimate_missed and kind != "class-conditional":
+        raise ConfigurationError(f"the model {kind} has no rate of missed answers: estimate it for class-conditional")
+    if not isinstance(oracle, str) and MODELS[kind].assumes_independence and not judges_afresh(oracle):
+        raise ConfigurationError(
+            f"the model {kind} assumes errors that are independent over the draws, but oracle {oracle.name} repeats "
+            "its judgement for an equal answer: use the model worst-case"
+        )
+
+
 def _judge_with_a_bar(console: Console, oracle: Oracle, rows: Sequence[LabelledText]) -> list[str]:
     columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=len(rows))
         return judge(oracle, rows, lambda n: bar.advance(task, n))
+
+
+def _show(console: Console, name: str, measured: Measurement, a: str, confidence: float) -> None:
+    """Print what was counted."""
+    counted = measured.confusion.total
+    console.print(
+        f"oracle  {escape(name)}\ndata    {escape(measured.data)} {measured.data_sha256[:12]}\n"
+        f"counted {counted} of {counted + measured.left_out} answers: the first to each request; "
+        f"{measured.left_out} left out\n"
+    )
+    console.print(_confusion_table(measured.confusion))
+    console.print()
+    console.print(_rates_table(measured, a, confidence))
+    console.print(
+        f"\nwrong: not given its class. false: called {escape(a)}, of those that are not. "
+        f"missed: not called {escape(a)}, of those that are. Each with its two-sided {confidence:.0%} "
+        "interval (Clopper–Pearson); failed judgements are no class."
+    )
 
 
 def _confusion_table(confusion: Confusion) -> Table:
