@@ -20,8 +20,8 @@ from guardrail.chat_calls.seeds import seeded
 from guardrail.errors import ConfigurationError, ModelError
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import BaseMessage
+    from langchain_core.language_models import BaseChatModel, LanguageModelInput
+    from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.runnables import Runnable, RunnableConfig
 
 T = TypeVar("T")
@@ -205,11 +205,11 @@ class ChatCalls:
 
         asked = model if seed is None or self._seed_parameter is None else seeded(model, self._seed_parameter, seed)
 
-        async def ask(messages: Any, config: RunnableConfig, **arguments: Any) -> Any:
+        async def ask(messages: LanguageModelInput, config: RunnableConfig, **arguments: Any) -> AIMessage:  # noqa: ANN401
             for attempt in count(1):
                 self._restart(limit)
                 try:
-                    message = await asked.ainvoke(messages, config, **arguments)
+                    message: AIMessage = await asked.ainvoke(messages, config, **arguments)
                 except Exception as error:  # as in _ask
                     if attempt == self._max_attempts or not failures.before_content(error, self._retry_statuses):
                         raise

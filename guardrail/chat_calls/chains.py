@@ -29,55 +29,84 @@ def models_in(chat: Runnable[Any, Any]) -> list[BaseChatModel]:
 
 
 def map_models(chat: Runnable[Any, Any], change: Callable[[BaseChatModel], Runnable[Any, Any]]) -> Runnable[Any, Any]:
-    """Return a chain with each chat model that can be seen in it changed: in sequences, bindings, parallel steps.
+    """Return a chain with each chat model that can be seen in it changed.
 
     Raises:
         ConfigurationError: no runnable, a text-only model, a chat model within a function, where nothing of it can be
             changed, or a part that asks again or elsewhere after a failure.
     """
-    from langchain_core.language_models import BaseChatModel, BaseLanguageModel
-    from langchain_core.runnables import (
-        Runnable,
-        RunnableBranch,
-        RunnableLambda,
-        RunnableParallel,
-        RunnableSequence,
-        RunnableWithFallbacks,
-    )
-    from langchain_core.runnables.base import RunnableBindingBase
-    from langchain_core.runnables.passthrough import RunnableAssign
+    from langchain_core.language_models import BaseChatModel
+
+    if isinstance(chat, BaseChatModel):
+        return change(chat)
+    _refuse(chat)
+    return _rebuilt(chat, [map_models(part, change) for part in _parts(chat)])
+
+
+def _refuse(chat: Runnable[Any, Any]) -> None:
+    """Refuse what draws cannot be asked of, as `map_models` says."""
+    from langchain_core.language_models import BaseLanguageModel
+    from langchain_core.runnables import Runnable, RunnableLambda, RunnableWithFallbacks
     from langchain_core.runnables.retry import RunnableRetry
 
+    kind = type(chat).__name__
     match chat:
-        case BaseChatModel():
-            return change(chat)
         case RunnableRetry() | RunnableWithFallbacks():
             raise ConfigurationError(
-                f"{type(chat).__name__} asks again after any failure, also one that came of the answer's content: "
+                f"{kind} asks again after any failure, also one that came of the answer's content: "
                 "leave it out, max_attempts repeats what may be repeated"
             )
         case BaseLanguageModel():
-            raise ConfigurationError(f"{type(chat).__name__} completes text and sees no image: pass a chat model")
-        case RunnableSequence():
-            return RunnableSequence(*(map_models(step, change) for step in chat.steps), name=chat.name)
-        case RunnableBindingBase():
-            return chat.model_copy(update={"bound": map_models(chat.bound, change)})
-        case RunnableParallel():
-            steps = {key: map_models(step, change) for key, step in chat.steps__.items()}
-            return chat.model_copy(update={"steps__": steps})
-        case RunnableAssign():
-            return chat.model_copy(update={"mapper": map_models(chat.mapper, change)})
-        case RunnableBranch():
-            branches = [(map_models(when, change), map_models(then, change)) for when, then in chat.branches]
-            return chat.model_copy(update={"branches": branches, "default": map_models(chat.default, change)})
-        case RunnableLambda() if any(isinstance(part, BaseLanguageModel) for part in chat.deps):
+            raise ConfigurationError(f"{kind} completes text and sees no image: pass a chat model")
+        case RunnableLambda() if any(isinstance(unbound(part)[0], BaseLanguageModel) for part in chat.deps):
             raise ConfigurationError(
                 f"{chat.get_name()} calls a chat model within a function, where its retries cannot be switched off: "
                 "make the model a step of the chain"
             )
         case Runnable():
-            return chat
-    raise ConfigurationError(f"{type(chat).__name__} is not a LangChain chat model or chain")
+            return
+    raise ConfigurationError(f"{kind} is not a LangChain chat model or chain")
+
+
+def _parts(chat: Runnable[Any, Any]) -> list[Runnable[Any, Any]]:
+    """Return what a chain is made of; nothing for a part that cannot be looked into."""
+    from langchain_core.runnables import RunnableBranch, RunnableParallel, RunnableSequence
+    from langchain_core.runnables.base import RunnableBindingBase
+    from langchain_core.runnables.passthrough import RunnableAssign
+
+    match chat:
+        case RunnableSequence():
+            return chat.steps
+        case RunnableBindingBase():
+            return [chat.bound]
+        case RunnableParallel():
+            return list(chat.steps__.values())
+        case RunnableAssign():
+            return [chat.mapper]
+        case RunnableBranch():
+            return [*(part for branch in chat.branches for part in branch), chat.default]
+    return []
+
+
+def _rebuilt(chat: Runnable[Any, Any], parts: list[Runnable[Any, Any]]) -> Runnable[Any, Any]:
+    """Return a copy of a chain made of other parts, in the order of `_parts`."""
+    from langchain_core.runnables import RunnableBranch, RunnableParallel, RunnableSequence
+    from langchain_core.runnables.base import RunnableBindingBase
+    from langchain_core.runnables.passthrough import RunnableAssign
+
+    match chat:
+        case RunnableSequence():
+            return RunnableSequence(*parts, name=chat.name)
+        case RunnableBindingBase():
+            return chat.model_copy(update={"bound": parts[0]})
+        case RunnableParallel():
+            return chat.model_copy(update={"steps__": dict(zip(chat.steps__, parts, strict=True))})
+        case RunnableAssign():
+            return chat.model_copy(update={"mapper": parts[0]})
+        case RunnableBranch():
+            branches = list(zip(parts[:-1:2], parts[1:-1:2], strict=True))
+            return chat.model_copy(update={"branches": branches, "default": parts[-1]})
+    return chat
 
 
 def bare(model: BaseChatModel, closers: list[Callable[[], Awaitable[None]]]) -> BaseChatModel:
@@ -126,22 +155,9 @@ def unbound(chat: Runnable[Any, Any]) -> tuple[Runnable[Any, Any], dict[str, Any
 
 def bound_arguments(chat: Runnable[Any, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the arguments bound to parts of a chain, from the outside in."""
-    from langchain_core.runnables import RunnableBranch, RunnableParallel, RunnableSequence
     from langchain_core.runnables.base import RunnableBindingBase
-    from langchain_core.runnables.passthrough import RunnableAssign
 
-    parts: list[Runnable[Any, Any]] = []
-    match chat:
-        case RunnableBindingBase():
-            yield chat.kwargs
-            parts = [chat.bound]
-        case RunnableSequence():
-            parts = chat.steps
-        case RunnableParallel():
-            parts = list(chat.steps__.values())
-        case RunnableAssign():
-            parts = [chat.mapper]
-        case RunnableBranch():
-            parts = [*(part for branch in chat.branches for part in branch), chat.default]
-    for part in parts:
+    if isinstance(chat, RunnableBindingBase):
+        yield chat.kwargs
+    for part in _parts(chat):
         yield from bound_arguments(part)

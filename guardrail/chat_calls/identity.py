@@ -67,21 +67,23 @@ def _plain(value: object) -> object:
     """Return a value as JSON can write it, the same in every process, and without what is secret."""
     from pydantic import BaseModel
 
+    plain: object
     match value:
-        case None | bool() | int() | float() | str():
-            return value
         case Mapping():
-            return {str(key): _plain(part) for key, part in value.items() if not _secret(key, part)}
+            plain = {str(key): _plain(part) for key, part in value.items() if not _secret(key, part)}
         case list() | tuple():
-            return [_plain(part) for part in value]
+            plain = [_plain(part) for part in value]
         case set() | frozenset():
-            return sorted(json.dumps(_plain(part), sort_keys=True) for part in value)
+            plain = sorted(json.dumps(_plain(part), sort_keys=True) for part in value)
         case BaseModel():
-            fields = {field: getattr(value, field) for field in type(value).model_fields}
-            return [_name(type(value)), _plain(fields)]
+            plain = [_name(type(value)), _plain({field: getattr(value, field) for field in type(value).model_fields})]
         case type() if issubclass(value, BaseModel):
-            return [_name(value), _plain(value.model_json_schema())]
-    return _name(value if hasattr(value, "__qualname__") else type(value))
+            plain = [_name(value), _plain(value.model_json_schema())]
+        case None | bool() | int() | float() | str():
+            plain = value
+        case _:
+            plain = _name(value if hasattr(value, "__qualname__") else type(value))
+    return plain
 
 
 def _secret(key: object, value: object) -> bool:
