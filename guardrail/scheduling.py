@@ -161,6 +161,11 @@ class Scheduler:
         return self._models[0].resolution
 
     @property
+    def max_draws(self) -> int | None:
+        """Draws per certificate that the model pays for; None: no limit."""
+        return min((m for model in self._models if (m := getattr(model, "max_draws", None)) is not None), default=None)
+
+    @property
     def waiting(self) -> int:
         """Number of draws in the queue, those that have begun not counted."""
         with self._changed:

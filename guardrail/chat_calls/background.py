@@ -75,7 +75,10 @@ class BackgroundLoop:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner() as runner:
+                runner.run(self._serve())
+        except Exception:
+            logger.exception("the event loop of a chat model ended")
         finally:
             self._started.set()  # also where no loop could be made: nobody may wait for ever
 

@@ -91,6 +91,9 @@ class ChatModelVLM:
                 raise ConfigurationError(f"{option} must be at least 1, got {value}")
         parameter = seed_parameter(models_in(chat), seed)
         _refuse_fixed_seeds(chat, parameter)
+        size = "own size" if resolution is None else f"{resolution}"
+        seeded = "unseeded" if parameter is None else f"seeded by {parameter!r}"
+        self._name = f"{name or identity(chat)}/png 8 bit {size}/{seeded}"
         self._calls = ChatCalls(
             chat,
             seed_parameter=parameter,
@@ -103,9 +106,6 @@ class ChatModelVLM:
         self._resolution = resolution
         self._max_images = max_images
         self.max_draws = max_draws
-        size = "own size" if resolution is None else f"{resolution}"
-        seeded = "unseeded" if parameter is None else f"seeded by {parameter!r}"
-        self._name = f"{name or identity(chat)}/png 8 bit {size}/{seeded}"
 
     def __repr__(self) -> str:
         return f"ChatModelVLM({self._name!r})"
