@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, create_model
 
 from guardrail.chat_calls import DEADLINE, Call, ChatCalls, Reply
-from guardrail.chat_calls.chains import unbound
+from guardrail.chat_calls.chains import map_models, unbound
 from guardrail.chat_calls.identity import identity, parameters
 from guardrail.chat_calls.replies import complete, withheld
 from guardrail.chat_calls.seeds import fixed_seeds
@@ -255,20 +255,21 @@ def _held_to(chat: Runnable[Any, Any], schema: type[BaseModel], structured: bool
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import RunnableSequence
 
-    inner, arguments = unbound(chat)
-    if structured is False or not isinstance(inner, BaseChatModel):
-        return chat
-    options: dict[str, Any] = {} if structured is True else {"method": structured}
-    try:
-        chain = inner.with_structured_output(schema, **options)
-    except NotImplementedError:
-        return chat
-    if not isinstance(chain, RunnableSequence):
-        raise ConfigurationError(
-            f"{type(inner).__name__}.with_structured_output gives a {type(chain).__name__}, of which the model cannot "
-            "be told apart: pass structured=False"
-        )
-    return chain.first.bind(**arguments)
+    def held(model: BaseChatModel) -> Runnable[Any, Any]:
+        options: dict[str, Any] = {} if structured is True else {"method": structured}
+        try:
+            chain = model.with_structured_output(schema, **options)
+        except NotImplementedError:
+            return model
+        if not isinstance(chain, RunnableSequence):
+            raise ConfigurationError(
+                f"{type(model).__name__}.with_structured_output gives a {type(chain).__name__}, of which the model "
+                "cannot be told apart: pass structured=False"
+            )
+        return chain.first
+
+    alone = isinstance(unbound(chat)[0], BaseChatModel)
+    return map_models(chat, held if alone and structured is not False else lambda model: model)
 
 
 def _sampled(chat: Runnable[Any, Any]) -> bool:
