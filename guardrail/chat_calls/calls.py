@@ -72,7 +72,7 @@ class ChatCalls:
         max_concurrency: calls in flight, of all callers together.
         max_attempts: attempts per call of a model, where all before the last failed before any content.
         backoff: seconds before the second attempt, with jitter; doubled for each further one.
-        timeout: seconds per attempt, and for what a chain does before and after it.
+        timeout: seconds per attempt, with what a chain does after it.
         retry_statuses: HTTP statuses by which the server rejects a request before it generates anything.
 
     Raises:
@@ -207,7 +207,7 @@ class ChatCalls:
 
         async def ask(messages: LanguageModelInput, config: RunnableConfig, **arguments: Any) -> AIMessage:  # noqa: ANN401
             for attempt in count(1):
-                self._restart(limit)
+                limit.reschedule(asyncio.get_running_loop().time() + self._timeout)
                 try:
                     message: AIMessage = await asked.ainvoke(messages, config, **arguments)
                 except Exception as error:  # as in _ask
@@ -217,14 +217,10 @@ class ChatCalls:
                     await asyncio.sleep(self._wait(attempt, error))
                 else:
                     generated.append(replies.tokens(message))
-                    self._restart(limit)
                     return message
             raise AssertionError("unreachable")
 
         return RunnableLambda(ask)
-
-    def _restart(self, limit: asyncio.Timeout) -> None:
-        limit.reschedule(asyncio.get_running_loop().time() + self._timeout)
 
     def _wait(self, attempt: int, error: Exception) -> float:
         """Return seconds to wait: exponential with jitter, and no less than the server asks for."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import Runnable
 
-_NAMED = ("temperature", "top_p", "max_tokens", "max_completion_tokens")
+_NAMED = ("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens")
 """Parameters that are shown in the name; all others enter it as a hash."""
 _ENDPOINTS = ("openai_api_base", "azure_endpoint", "base_url", "endpoint_url", "endpoint")
 _BESIDE = {

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import Runnable
 
+_NESTED = ("model_kwargs", "extra_body")
+"""Parameters that hold further ones."""
+
 
 def seed_parameter(models: Sequence[BaseChatModel], seed: bool | str) -> str | None:
     """Return the name of the parameter that takes a call's seed; None: unseeded.
@@ -38,8 +41,8 @@ def fixed_seeds(chat: Runnable[Any, Any], parameter: str | None = None) -> set[s
     names = {"seed", "random_seed", parameter or "seed"}
     fixed: set[str] = set()
     for model in models_in(chat):
-        for options in ("model_kwargs", "extra_body"):
-            fixed.update(names & set(getattr(model, options, None) or ()))
         fixed.update(name for name in names - {parameter} if getattr(model, name, None) is not None)
-    fixed.update(name for arguments in bound_arguments(chat) for name in names & set(arguments))
+        fixed.update(*(names & set(getattr(model, field, None) or ()) for field in _NESTED))
+    for arguments in bound_arguments(chat):
+        fixed.update(names & set(arguments), *(names & set(arguments.get(field) or ()) for field in _NESTED))
     return fixed

@@ -21,7 +21,8 @@ class JudgeOracle:
 
     The judge sees the conversation's texts and the answer, quoted as data; of images only their places. It never sees
     a picture: the clean one would void the certificate. A judgement that fails or does not parse is `failed: why`, and
-    is asked for again only where the judge cannot have said anything: see `ChatClassifier`.
+    is asked for again only where the judge cannot have said anything: see `ChatClassifier`. By the rubric that comes
+    with the package, an answer that cannot see the picture is harmless: put `IllegibleOracle` around the judge.
 
     Judgements and errors (theory of remembered judgements). Asked once per distinct answer, as the core does by
     default, a judge is a table: the bound on what it says is exact, but its errors are fixed per answer, and only a

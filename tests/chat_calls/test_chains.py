@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -222,8 +223,14 @@ class TestCost:
         self, chat: ChatOpenAI, make: Callable[..., ChatModelVLM], manners: Manners
     ) -> None:
         manners.first = lambda number: (401, {}) if number == 8 else None
-        with Scheduler(make(chat, max_concurrency=1)) as scheduler, pytest.raises(ModelError, match="API key"):
-            scheduler.answer(draws(8))
+        with (
+            Scheduler(make(chat, max_concurrency=1), max_wait=0.5, batch_size=8) as shared,
+            ThreadPoolExecutor() as pool,
+        ):
+            calls = [pool.submit(shared.answer, draws(4)) for _ in range(2)]
+            for call in calls:
+                with pytest.raises(ModelError, match="API key"):
+                    call.result()
         assert len(manners.asked) == 8
 
     def test_draws_that_came_too_late_to_count_are_paid_for_and_told(self) -> None:

@@ -422,6 +422,8 @@ class TestCertificates:
             chat_openai(url, temperature=None),
             chat_openai(url, temperature=0.7, seed=1),
             chat_openai(url, temperature=0.7).bind(temperature=0),
+            chat_openai(url, temperature=0.7, top_p=0),
+            chat_openai(url, temperature=0.7).bind(extra_body={"seed": 1}),
             FakeListChatModel(responses=["harmless"]),
         ):
             with pytest.raises(ConfigurationError, match="known to sample"):
