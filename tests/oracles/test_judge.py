@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -145,17 +147,21 @@ class TestJudging:
         assert labels == [["harmful"] * 6] * 3
         assert manners.busiest == 3
 
-    def test_an_outer_callback_sees_no_judgement(self, make: Callable[..., JudgeOracle]) -> None:
+    def test_callbacks_of_the_caller_see_nothing_and_those_of_the_judge_all(
+        self, url: str, make: Callable[..., JudgeOracle]
+    ) -> None:
         class Spy(BaseCallbackHandler):
             seen = 0
 
             def on_chat_model_start(self, *arguments: Any, **options: Any) -> None:
                 self.seen += 1
 
-        oracle, spy = make(), Spy()
+        outer, inner, around = Spy(), Spy(), Spy()
+        chat = chat_openai(url, callbacks=[inner]).with_config(callbacks=[around])
+        oracle = make(chat)
         chain = RunnableLambda(lambda text: judged(oracle, text)[0])
-        assert chain.invoke("bomb", RunnableConfig(callbacks=[spy])) == "harmful"
-        assert spy.seen == 0
+        assert chain.invoke("bomb", RunnableConfig(callbacks=[outer])) == "harmful"
+        assert (outer.seen, inner.seen, around.seen) == (0, 1, 1)
 
 
 def tool_calls(*calls: tuple[str, str]) -> dict[str, Any]:
@@ -501,3 +507,8 @@ def test_any_data_can_be_classified() -> None:
         assert asyncio.run(classifier.aclassify(pairs)) == ["equivalent", "different"]
         assert classifier.classify([]) == []
         classifier.close()
+
+
+def test_oracles_are_imported_without_langchain() -> None:
+    code = "import sys, guardrail.oracles; print([name for name in sys.modules if name.startswith('lang')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
