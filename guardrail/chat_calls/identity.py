@@ -25,8 +25,10 @@ _BESIDE = {
     *("default_headers", "openai_proxy", "http_socket_options", *_ENDPOINTS),
 }
 """Fields of chat models that say how they are called, not what they answer, or that may hold secrets as plain text."""
-_SECRET = re.compile(r"(?:^|_)(?:key|secret|password|passphrase|credentials?|authorization|token)$", re.IGNORECASE)
-"""Names of fields that hold secrets, also where a model declares them as plain text."""
+_SECRET = re.compile(
+    r"(?:^|[_-])(?:key|secret|password|passphrase|credentials?|auth|authorization|token|cookie)$", re.IGNORECASE
+)
+"""Names of fields and headers that hold secrets, also where a model declares them as plain text."""
 
 
 def identity(chat: Runnable[Any, Any]) -> str:
@@ -51,6 +53,7 @@ def identity(chat: Runnable[Any, Any]) -> str:
         {field: getattr(inner, field) for field in type(inner).model_fields if field not in _BESIDE},
         inner._identifying_params,
         arguments,
+        getattr(inner, "default_headers", None) or {},  # gateways choose models by headers
         [_endpoint(inner, field) for field in _ENDPOINTS],
     )
     digest = hashlib.sha256(json.dumps(_plain(parts), sort_keys=True).encode()).hexdigest()[:12]

@@ -285,6 +285,14 @@ class TestIdentity:
         assert identity(one) == identity(two)
         assert identity(one) != identity(two.model_copy(update={"options": {"password": "two", "k": 2}}))
 
+    def test_headers_choose_models_unless_they_are_secret(self, url: str) -> None:
+        plain, routed = chat_openai(url), chat_openai(url, default_headers={"x-route": "small"})
+        secret = chat_openai(url, default_headers={"X-Gateway-Auth": "one", "x-api-key": "two", "Cookie": "three"})
+        assert identity(plain) == identity(secret)
+        assert (
+            len({identity(plain), identity(routed), identity(chat_openai(url, default_headers={"x-route": "b"}))}) == 3
+        )
+
     def test_parameters_that_are_objects_tell_models_apart(self) -> None:
         class Thinking(BaseModel):
             budget: int
