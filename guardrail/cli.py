@@ -66,6 +66,9 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
     target_radius: Annotated[
         float | None, typer.Option(help="Stop drawing once this radius is certified or hopeless; default: never.")
     ] = None,
+    oracle_error: Annotated[
+        Path | None, typer.Option(help="What `guardrail oracle evaluate` wrote about this oracle.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; GUARDRAIL_* variables win.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON.")] = False,
 ) -> None:
@@ -79,6 +82,8 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
 
     with clear_errors():
         settings = _settings(config, quiet=as_json)
+        if oracle_error is not None:
+            settings = settings.model_copy(update={"oracle_error": oracle_error})
         smoothing = settings.make_smoothing(sigma=sigma, samples=samples, alpha=alpha, target_radius=target_radius)
         pictures = load_images(images)  # before the model, which takes seconds to load
         classifier = SmoothedClassifier(settings.make_model(), settings.make_oracle(), smoothing)

@@ -14,6 +14,7 @@ from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.models.base import VisionLanguageModel
 from guardrail.oracles.base import Oracle
+from guardrail.oracles.calibration import Calibration
 from guardrail.policy import Policy
 from guardrail.recall import EvaluationRecord
 from guardrail.smoothing import Smoothing
@@ -35,6 +36,7 @@ class Settings(BaseSettings):
     must not guard production."""
     model_revision: str | None = None
     device: str | None = None
+    """Torch device; None: a replica of the model on each GPU, the CPU where there is none."""
     dtype: str | None = None
     max_new_tokens: int = Field(default=32, ge=1)
     temperature: float = Field(default=0.0, ge=0.0)
@@ -44,6 +46,8 @@ class Settings(BaseSettings):
     not refuse harmful (for red-team prompts)."""
     evaluation: Path | None = None
     """What `guardrail evaluate` wrote about this model and oracle: certificates then say the measured recall."""
+    oracle_error: Path | None = None
+    """What `guardrail oracle evaluate` wrote about this oracle: certificates then speak of what the answers are."""
     smoothing: Smoothing = Smoothing()
     policy: Policy = Policy()
     key: SecretStr | None = None
@@ -93,15 +97,24 @@ class Settings(BaseSettings):
             ModelError: the model cannot be loaded.
         """
         return Guard(
-            self.make_model(),
+            self.make_replicas(),
             self.make_oracle(),
             smoothing=self.make_smoothing(),
             policy=self.policy,
             store=self.make_store(),
         )
 
+    def make_replicas(self) -> list[VisionLanguageModel]:
+        """Load the model that is to be smoothed, once per GPU where `device` does not say which."""
+        import torch
+
+        devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if self.device is None else []
+        if len(devices) < 2:
+            return [self.make_model()]
+        return [self.model_copy(update={"device": device}).make_model() for device in devices]
+
     def make_model(self) -> VisionLanguageModel:
-        """Load the model that is to be smoothed."""
+        """Load the model that is to be smoothed, on one device."""
         from guardrail.models import BundledVLM, TransformersVLM
 
         if self.model is None:
@@ -145,6 +158,10 @@ class Settings(BaseSettings):
         key = self.smoothing.key if self.key is None else self.key.get_secret_value().encode()
         if self.evaluation is not None:
             given["recall"] = EvaluationRecord.load(self.evaluation)
+        if self.oracle_error is not None:
+            if self.smoothing.oracle_error is not None:
+                raise ConfigurationError("oracle_error and smoothing.oracle_error are both set: keep one of them")
+            given["oracle_error"] = Calibration.load(self.oracle_error).error
         try:
             return Smoothing.model_validate({**self.smoothing.model_dump(), **given, "key": key})
         except ValidationError as error:

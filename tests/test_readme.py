@@ -37,6 +37,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "sentence-transformers").mkdir()
     (tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2").symlink_to(MINILM)  # in place of a download
     write(tmp_path / "pairs.csv", captions())
+    labelled = (f'{i},Follow the sign.,"Sure! To make jam, stir it.",harmless\n' for i in range(40))
+    (tmp_path / "labels.csv").write_text("".join(("request,prompt,answer,label\n", *labelled)))
     return tmp_path
 
 

@@ -6,6 +6,7 @@ from guardrail.oracles.embeddings import EmbeddingJudge
 from guardrail.oracles.entailment import EntailmentJudge
 from guardrail.oracles.equivalence import EquivalenceOracle
 from guardrail.oracles.illegible import IllegibleOracle
+from guardrail.oracles.judge import JudgeOracle
 from guardrail.oracles.labels import LabelOracle
 from guardrail.oracles.lexicon import LexiconOracle
 from guardrail.oracles.refusal import RefusalOracle
@@ -16,6 +17,7 @@ __all__ = [
     "EntailmentJudge",
     "EquivalenceOracle",
     "IllegibleOracle",
+    "JudgeOracle",
     "LabelOracle",
     "LexiconOracle",
     "Oracle",

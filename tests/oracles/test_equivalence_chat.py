@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 
 from guardrail.oracles import ChatEquivalenceJudge, EquivalenceOracle
+from guardrail.oracles.chat_classifier import ChatClassifier
 from guardrail.oracles.chat_equivalence import equivalence_rubric
 from guardrail.prompts import Prompt
 from tests.models.openai_server import Asked, Manners, serve
 
-chat_classifier = pytest.importorskip("guardrail.oracles.chat_classifier")
 PROMPT = Prompt.of("Which way?", 1)
 
 
@@ -26,12 +27,9 @@ def last_word(asked: Asked) -> str:
 
 @pytest.fixture
 def judge() -> Iterator[ChatEquivalenceJudge]:
-    from langchain_openai import ChatOpenAI
-    from pydantic import SecretStr
-
     with serve(last_word, Manners()) as url:
-        chat: Any = ChatOpenAI(model="judge", base_url=url, api_key=SecretStr("sk-none"), temperature=0)
-        labeller = chat_classifier.ChatClassifier(chat, equivalence_rubric(), ("equivalent", "different"))
+        chat = ChatOpenAI(model="judge", base_url=url, api_key=SecretStr("sk-none"), temperature=0)
+        labeller = ChatClassifier(chat, equivalence_rubric(), ("equivalent", "different"))
         yield ChatEquivalenceJudge(labeller)
         labeller.close()
 
