@@ -44,7 +44,7 @@ def load(source: str | Path, revision: str | None, device: torch.device, dtype: 
             "choose a vision-language model"
         )
     processor = _processor(source, options)
-    return _model(AutoModelForImageTextToText, kind, source, options, device, dtype), processor
+    return _model(AutoModelForImageTextToText, source, options, device, dtype, kind=kind), processor
 
 
 def load_text_model(
@@ -79,7 +79,7 @@ def load_text_model(
             "safety model that answers in words"
         )
     tokenizer = _tokenizer(source, options, chat_template)
-    return _model(AutoModelForCausalLM, kind, source, options, device, dtype), tokenizer
+    return _model(AutoModelForCausalLM, source, options, device, dtype, kind=kind), tokenizer
 
 
 def device_and_dtype(device: str | None, dtype: str | None) -> tuple[torch.device, torch.dtype]:
@@ -212,11 +212,12 @@ def _pad_on_the_left(tokenizer: Any) -> None:  # noqa: ANN401
 
 def _model(
     auto: Any,  # noqa: ANN401
-    kind: str,
     source: str | Path,
     options: dict[str, Any],
     device: torch.device,
     dtype: torch.dtype,
+    *,
+    kind: str,
 ) -> Any:  # noqa: ANN401
     try:
         model, report = auto.from_pretrained(source, dtype=dtype, output_loading_info=True, **options)

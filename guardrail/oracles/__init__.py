@@ -5,5 +5,14 @@ from guardrail.oracles.illegible import IllegibleOracle
 from guardrail.oracles.labels import LabelOracle
 from guardrail.oracles.lexicon import LexiconOracle
 from guardrail.oracles.refusal import RefusalOracle
+from guardrail.oracles.safeguard import SafeguardOracle
 
-__all__ = ["IllegibleOracle", "LabelOracle", "LexiconOracle", "Oracle", "RefusalOracle", "SelectingOracle"]
+__all__ = [
+    "IllegibleOracle",
+    "LabelOracle",
+    "LexiconOracle",
+    "Oracle",
+    "RefusalOracle",
+    "SafeguardOracle",
+    "SelectingOracle",
+]
