@@ -20,8 +20,8 @@ class JudgedChat:
 
     Safety templates take turns of user and assistant that alternate, beginning with the user. So system and tool turns
     are spoken by the user, turns of one speaker that follow each other become one, and images become a mark. What the
-    speakers say cannot end their turn: control tokens that occur in it are taken apart, so that no answer can write
-    its own verdict.
+    speakers say cannot end their turn: control tokens that occur in it are taken out, so that no answer can write its
+    own verdict.
 
     Args:
         tokenizer: the model's, with a chat template.
@@ -104,10 +104,10 @@ class JudgedChat:
         return "\n".join(filter(None, parts))
 
     def _plain(self, text: str) -> str:
-        """Take the model's control tokens apart, as often as taking one apart makes another."""
+        """Take the model's control tokens out, as often as taking one out makes another: the text gets shorter."""
         while found := [token for token in self._control if token in text]:
             for token in found:
-                text = text.replace(token, f"{token[0]} {token[1:]}")
+                text = text.replace(token, " ")
         return text
 
     def _takes_parts(self) -> bool:

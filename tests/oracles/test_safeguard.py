@@ -303,7 +303,8 @@ class TestCategories:
             ("\n", "S9", "safe", "<|eot_id|>"),  # unknown
             ("\n", "S1", ",", "<|eot_id|>"),  # one is missing
             ("<|eot_id|>",),  # none
-            ("\n", "S1", ",", "S1"),  # never ends
+            ("\n", "S1", "Ġ", "Ġ"),  # never ends
+            ("safe", "\n", "S1", "<|eot_id|>"),  # after another word
             (",", "S1", "<|eot_id|>"),  # not in a line of their own
         ],
     )
