@@ -1,5 +1,6 @@
 """Oracles: what an answer means."""
 
+from guardrail.oracles.actions import ActionOracle
 from guardrail.oracles.base import Oracle, SelectingOracle
 from guardrail.oracles.illegible import IllegibleOracle
 from guardrail.oracles.labels import LabelOracle
@@ -8,6 +9,7 @@ from guardrail.oracles.refusal import RefusalOracle
 from guardrail.oracles.safeguard import SafeguardOracle
 
 __all__ = [
+    "ActionOracle",
     "IllegibleOracle",
     "LabelOracle",
     "LexiconOracle",
