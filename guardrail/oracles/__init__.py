@@ -2,6 +2,7 @@
 
 from guardrail.oracles.actions import ActionOracle
 from guardrail.oracles.base import Oracle, SelectingOracle
+from guardrail.oracles.ensemble import EnsembleOracle
 from guardrail.oracles.illegible import IllegibleOracle
 from guardrail.oracles.labels import LabelOracle
 from guardrail.oracles.lexicon import LexiconOracle
@@ -10,6 +11,7 @@ from guardrail.oracles.safeguard import SafeguardOracle
 
 __all__ = [
     "ActionOracle",
+    "EnsembleOracle",
     "IllegibleOracle",
     "LabelOracle",
     "LexiconOracle",
