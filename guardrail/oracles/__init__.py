@@ -7,6 +7,7 @@ from guardrail.oracles.illegible import IllegibleOracle
 from guardrail.oracles.labels import LabelOracle
 from guardrail.oracles.lexicon import LexiconOracle
 from guardrail.oracles.refusal import RefusalOracle
+from guardrail.oracles.remembering import RememberingOracle
 from guardrail.oracles.safeguard import SafeguardOracle
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "LexiconOracle",
     "Oracle",
     "RefusalOracle",
+    "RememberingOracle",
     "SafeguardOracle",
     "SelectingOracle",
 ]
