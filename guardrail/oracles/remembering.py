@@ -25,7 +25,7 @@ class RememberingOracle:
 
     Args:
         oracle: judges what is not remembered.
-        capacity: judgements that are kept, at some 250 bytes each.
+        capacity: judgements that are kept, at some 200 bytes each.
 
     Raises:
         ConfigurationError: a capacity below 1, or an oracle whose classes are found per request.
