@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     must not guard production."""
     model_revision: str | None = None
     device: str | None = None
+    """Torch device; None: a replica of the model on each GPU, the CPU where there is none."""
     dtype: str | None = None
     max_new_tokens: int = Field(default=32, ge=1)
     temperature: float = Field(default=0.0, ge=0.0)
@@ -96,15 +97,24 @@ class Settings(BaseSettings):
             ModelError: the model cannot be loaded.
         """
         return Guard(
-            self.make_model(),
+            self.make_replicas(),
             self.make_oracle(),
             smoothing=self.make_smoothing(),
             policy=self.policy,
             store=self.make_store(),
         )
 
+    def make_replicas(self) -> list[VisionLanguageModel]:
+        """Load the model that is to be smoothed, once per GPU where `device` does not say which."""
+        import torch
+
+        devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if self.device is None else []
+        if len(devices) < 2:
+            return [self.make_model()]
+        return [self.model_copy(update={"device": device}).make_model() for device in devices]
+
     def make_model(self) -> VisionLanguageModel:
-        """Load the model that is to be smoothed."""
+        """Load the model that is to be smoothed, on one device."""
         from guardrail.models import BundledVLM, TransformersVLM
 
         if self.model is None:

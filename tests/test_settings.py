@@ -7,6 +7,7 @@ import pytest
 
 from guardrail import Guard
 from guardrail.errors import ConfigurationError
+from guardrail.models import BundledVLM
 from guardrail.prompts import Prompt
 from guardrail.settings import Settings
 from guardrail.stores import MemoryStore, RedisStore
@@ -133,3 +134,23 @@ def test_overrides_are_validated() -> None:
     with pytest.raises(ConfigurationError, match="sigma"):
         Settings.load().make_smoothing(sigma=-1.0)
     assert Settings.load().make_smoothing(samples=7, sigma=None).samples == 7
+
+
+def test_one_replica_per_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPUs are pretended; the models are real, on the CPU."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    asked: list[str | None] = []
+
+    def make(self: Settings) -> BundledVLM:
+        asked.append(self.device)
+        return BundledVLM(device="cpu")
+
+    monkeypatch.setattr(Settings, "make_model", make)
+    guard = Settings(model="bundled").guard()
+    assert asked == ["cuda:0", "cuda:1", "cuda:2"]
+    assert "replicas=3" in repr(guard.classifier.model)
+    asked.clear()
+    Settings(model="bundled", device="cuda:1").guard()
+    assert asked == ["cuda:1"]

@@ -31,7 +31,7 @@ class BatchSize:
     def __init__(self, most: int) -> None:
         if most < 1:
             raise ValueError(f"a batch holds at least 1 row, got {most}")
-        self._most = most
+        self.most = most
 
     def rows(self, model: Any, length: int) -> int:  # noqa: ANN401
         """Return how many rows of `length` tokens, answer included, to run at once: at least 1.
@@ -39,17 +39,17 @@ class BatchSize:
         Free memory is known on CUDA; elsewhere it is `most`.
         """
         if model.device.type != "cuda":
-            return self._most
+            return self.most
         free, _ = torch.cuda.mem_get_info(model.device)
         kept = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
-        return max(1, min(self._most, int(_USABLE * (free + kept) / row_bytes(model, length))))
+        return max(1, min(self.most, int(_USABLE * (free + kept) / row_bytes(model, length))))
 
     def halve(self, failed: int) -> bool:
         """Remember that `failed` rows were too many. False if there is nothing left to halve."""
         if failed <= 1:
             return False
-        self._most = failed // 2
-        logger.warning("out of memory at %d rows a batch: going on with %d", failed, self._most)
+        self.most = failed // 2
+        logger.warning("out of memory at %d rows a batch: going on with %d", failed, self.most)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return True

@@ -55,7 +55,7 @@ class LabelScorer:
 
         with torch.inference_mode():
             output = model.generate(
-                **inputs,
+                **{name: value.to(model.device) for name, value in inputs.items()},
                 max_new_tokens=1,
                 do_sample=False,
                 output_logits=True,

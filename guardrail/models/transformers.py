@@ -131,6 +131,11 @@ class TransformersVLM:
         return self._resolution
 
     @property
+    def batch_size(self) -> int:
+        """Most draws per forward pass; draws of several requests may share one."""
+        return self._batch_size.most
+
+    @property
     def labels(self) -> tuple[str, ...] | None:
         """The only answers of a model in scoring mode; None: it generates text."""
         return self._scorer.labels if self._scorer else None
@@ -198,9 +203,12 @@ class TransformersVLM:
         ]
 
     def _inputs(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
-        """Return the tensors of a batch: prompts padded on the left, and the noisy images as the model takes them."""
-        inputs = self._prompts.batch([self._row(draw) for draw in draws], self._device)
-        noisy = noisy_images(draws)
+        """Return the tensors of a batch: the noisy images as the model takes them, and prompts padded on the left.
+
+        Prompts are on the CPU, where the engine can look at them without waiting for the device.
+        """
+        inputs = self._prompts.batch([self._row(draw) for draw in draws])
+        noisy = noisy_images(draws, self._device)
         if any(noisy):
             pixels = self._pixels(noisy)
             inputs |= {n: v.to(self._dtype) if v.is_floating_point() else v for n, v in pixels.items()}
