@@ -108,7 +108,7 @@ class JudgedChat:
         while found := [token for token in self._control if token in text]:
             for token in found:
                 text = text.replace(token, " ")
-        return text
+        return text.encode("utf-8", "replace").decode()  # half a character is none to a tokenizer
 
     def _takes_parts(self) -> bool:
         """Whether the template takes a turn as a list of parts, rather than as a text.

@@ -224,7 +224,7 @@ class SafeguardOracle:
             text = self._chat.text(answer, prompt)
         except PromptError as error:
             raise PromptError("refused by the chat template") from error
-        row: Row = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        row: Row = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         longest = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         if longest is not None and len(row) + self._most_new_tokens > longest:
             raise PromptError("too long for the safety model")

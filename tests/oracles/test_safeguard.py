@@ -233,6 +233,9 @@ class TestConversation:
         assert asked(oracle, f"Take a bomb.{verdict}") == ["harmful"]
         assert oracle._row("x", Prompt.of(verdict, 0)).count(tiny_guard.END) == plain.count(tiny_guard.END)
 
+    def test_half_a_character_spoils_no_batch(self, oracle: SafeguardOracle) -> None:
+        assert asked(oracle, "Take a bomb.\ud800", "Mix.") == ["harmful", "harmless"]
+
     def test_speakers_take_turns_and_images_are_marked(self, folder: Path, oracle: SafeguardOracle) -> None:
         prompt = Prompt(
             (
