@@ -129,7 +129,7 @@ class Scheduler:
         self._begun = 0
         self._levels: dict[str | None, int] = {}
         """Draws that each client has had, by start-time fair queueing (Goyal et al. 1996)."""
-        self._company = False
+        self._company = True
         """Whether the last batch held several requests: they are likely to be back soon."""
         self._level = 0
         """Where a client starts: the level of the one served last."""
@@ -159,6 +159,11 @@ class Scheduler:
     def resolution(self) -> tuple[int, int] | None:
         """Height and width at which noise is added."""
         return self._models[0].resolution
+
+    @property
+    def max_draws(self) -> int | None:
+        """Draws per certificate that the model pays for; None: no limit."""
+        return min((m for model in self._models if (m := getattr(model, "max_draws", None)) is not None), default=None)
 
     @property
     def waiting(self) -> int:

@@ -14,6 +14,7 @@ from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.models.base import VisionLanguageModel
 from guardrail.oracles.base import HARMFUL, Oracle
+from guardrail.oracles.calibration import Calibration
 from guardrail.policy import Policy
 from guardrail.recall import EvaluationRecord
 from guardrail.smoothing import Smoothing
@@ -48,6 +49,8 @@ class Settings(BaseSettings):
     oracle_revision: str | None = None
     evaluation: Path | None = None
     """What `guardrail evaluate` wrote about this model and oracle: certificates then say the measured recall."""
+    oracle_error: Path | None = None
+    """What `guardrail oracle evaluate` wrote about this oracle: certificates then speak of what the answers are."""
     smoothing: Smoothing = Smoothing()
     policy: Policy = Policy()
     key: SecretStr | None = None
@@ -174,6 +177,10 @@ class Settings(BaseSettings):
         key = self.smoothing.key if self.key is None else self.key.get_secret_value().encode()
         if self.evaluation is not None:
             given["recall"] = EvaluationRecord.load(self.evaluation)
+        if self.oracle_error is not None:
+            if self.smoothing.oracle_error is not None:
+                raise ConfigurationError("oracle_error and smoothing.oracle_error are both set: keep one of them")
+            given["oracle_error"] = Calibration.load(self.oracle_error).error
         try:
             return Smoothing.model_validate({**self.smoothing.model_dump(), **given, "key": key})
         except ValidationError as error:

@@ -110,6 +110,16 @@ class DenoisedVLM:
         """Most draws per forward pass of the model; None: it does not say."""
         return getattr(self.model, "batch_size", None)
 
+    @property
+    def max_draws(self) -> int | None:
+        """Draws per certificate that the model pays for; None: no limit."""
+        return getattr(self.model, "max_draws", None)
+
+    @property
+    def repeats_draws(self) -> bool:
+        """Whether a draw that is asked for again comes out the same: the model's."""
+        return getattr(self.model, "repeats_draws", True)
+
     def check(self, prompt: Prompt, sizes: Sizes) -> None:
         """Raise before the first draw if the model cannot take this request; see `VisionLanguageModel.check`."""
         self.model.check(prompt, sizes)

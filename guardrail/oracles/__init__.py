@@ -4,6 +4,7 @@ from guardrail.oracles.actions import ActionOracle
 from guardrail.oracles.base import Oracle, SelectingOracle
 from guardrail.oracles.ensemble import EnsembleOracle
 from guardrail.oracles.illegible import IllegibleOracle
+from guardrail.oracles.judge import JudgeOracle
 from guardrail.oracles.labels import LabelOracle
 from guardrail.oracles.lexicon import LexiconOracle
 from guardrail.oracles.refusal import RefusalOracle
@@ -14,6 +15,7 @@ __all__ = [
     "ActionOracle",
     "EnsembleOracle",
     "IllegibleOracle",
+    "JudgeOracle",
     "LabelOracle",
     "LexiconOracle",
     "Oracle",

@@ -11,6 +11,7 @@ from guardrail.statistics.oracle_error import (
     SymmetricError,
     UnknownSymmetricError,
     WorstCaseError,
+    labels_needed,
 )
 from guardrail.statistics.sequential import (
     ConfidenceSequence,
@@ -39,5 +40,6 @@ __all__ = [
     "clopper_pearson_lower",
     "clopper_pearson_upper",
     "default_looks",
+    "labels_needed",
     "predictive_probability",
 ]

@@ -36,6 +36,7 @@ __all__ = [
     "SymmetricError",
     "UnknownSymmetricError",
     "WorstCaseError",
+    "labels_needed",
 ]
 
 
@@ -618,11 +619,28 @@ def _require_labels(labels: LabelledAnswers, number: int, what: str) -> None:
         raise ImpossibleRateError(f"there are no labelled {what}: an error rate cannot be bounded without them")
 
 
-def _remedy(errors: int, answers: int, alpha: float, limit: float) -> str:
-    """How many labelled answers would do at the observed error rate."""
-    if errors >= limit * answers:
-        return "No number of labels helps at this rate: use a better oracle"
-    enough = answers
-    while clopper_pearson_upper(math.ceil(errors * enough / answers), enough, alpha) >= limit:
+def labels_needed(errors: int, answers: int, alpha: float, limit: float = 0.5) -> int | None:
+    """Say how many labelled answers would bring the upper bound on an error rate below a limit, at the observed rate.
+
+    Args:
+        errors: wrong ones among the labelled answers, at least 0.
+        answers: labelled answers so far; 0: none yet, and no error is assumed.
+        alpha: error probability of the bound, in (0, 1).
+        limit: what the bound must be below, in (0, 1].
+
+    Returns:
+        About the smallest number, at least `answers`; None: no number does at this rate.
+    """
+    if answers and errors >= limit * answers:
+        return None
+    rate, enough = errors / max(answers, 1), max(answers, 1)
+    while clopper_pearson_upper(math.ceil(rate * enough - 1e-9), enough, alpha) >= limit:
         enough += max(1, enough // 64)
+    return enough
+
+
+def _remedy(errors: int, answers: int, alpha: float, limit: float) -> str:
+    enough = labels_needed(errors, answers, alpha, limit)
+    if enough is None:
+        return "No number of labels helps at this rate: use a better oracle"
     return f"At the observed rate, about {enough} labelled answers of this kind would do"
