@@ -129,7 +129,7 @@ class Scheduler:
         self._begun = 0
         self._levels: dict[str | None, int] = {}
         """Draws that each client has had, by start-time fair queueing (Goyal et al. 1996)."""
-        self._company = False
+        self._company = True
         """Whether the last batch held several requests: they are likely to be back soon."""
         self._level = 0
         """Where a client starts: the level of the one served last."""

@@ -308,9 +308,9 @@ class SmoothedClassifier:
         error = self.smoothing.oracle_error
         if error is None:
             return
-        if error.labels is not None and error.labels.oracle not in {None, self.oracle.name}:
+        if error.measured_on not in {None, self.oracle.name}:
             raise ConfigurationError(
-                f"the oracle error was measured on oracle {error.labels.oracle}, this one is {self.oracle.name}"
+                f"the oracle error was measured on oracle {error.measured_on}, this one is {self.oracle.name}"
             )
         tested = self._rule.tested if self._rule else ()
         if tested and error.about is not None and error.about not in tested:

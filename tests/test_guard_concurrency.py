@@ -89,7 +89,9 @@ class TestConcurrentRequests:
         assert not worker.is_alive()
 
     def test_a_lone_request_waits_for_no_company(self) -> None:
-        with Scheduler(HalfSpaceVLM(10.0), max_wait=30.0) as scheduler:
+        with Scheduler(HalfSpaceVLM(10.0), max_wait=1.0) as scheduler:
             guarded = Guard(scheduler, ORACLE, smoothing=Smoothing(samples=100, looks=(20, 100), key=KEY))
-            assert not guarded.check(WHITE, "?").blocked
+            guarded.check(WHITE, "?")
+            start = time.monotonic()
             assert not guarded.check(grey(200), "?").blocked
+            assert time.monotonic() - start < 1.0

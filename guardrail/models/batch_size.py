@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 
+from guardrail.errors import ModelError
+from guardrail.models.base import past
+from guardrail.models.loading import out_of_memory
+
 logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _USABLE = 0.8
 """Share of the free memory that batches may take: the rest is fragmentation and what other programs ask for."""
@@ -41,10 +49,45 @@ class BatchSize:
         if failed <= 1:
             return False
         self.most = failed // 2
-        logger.warning("out of memory at %d draws a batch: going on with %d", failed, self.most)
+        logger.warning("out of memory at %d rows a batch: going on with %d", failed, self.most)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return True
+
+    def over(
+        self,
+        model: Any,  # noqa: ANN401
+        items: Sequence[Item],
+        length: int,
+        run: Callable[[Sequence[Item]], list[Result]],
+        deadline: float | None = None,
+    ) -> list[Result]:
+        """Run items in batches, one row each, and return their results, in order.
+
+        Args:
+            model: the model that runs them.
+            items: any number.
+            length: tokens of the longest row, answer included.
+            run: one batch.
+            deadline: `time.monotonic()` after which no batch is begun: the results are then fewer than the items.
+
+        Raises:
+            ModelError: memory does not suffice for a single row.
+        """
+        results: list[Result] = []
+        while len(results) < len(items) and not past(deadline):
+            rows = self.rows(model, length)
+            batch = items[len(results) : len(results) + rows]
+            try:
+                results += run(batch)
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                if not self.halve(len(batch)):
+                    raise ModelError(
+                        f"not enough memory on {model.device} for a single row; use a smaller model or dtype"
+                    ) from error
+        return results
 
 
 def row_bytes(model: Any, length: int) -> int:  # noqa: ANN401

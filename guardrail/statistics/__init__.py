@@ -4,6 +4,7 @@ from guardrail.statistics.clopper_pearson import certified_radius, clopper_pears
 from guardrail.statistics.oracle_error import (
     ClassConditionalError,
     ContradictedAssumptionError,
+    Derivation,
     ImpossibleRateError,
     LabelledAnswers,
     OracleError,
@@ -25,6 +26,7 @@ __all__ = [
     "ClassConditionalError",
     "ConfidenceSequence",
     "ContradictedAssumptionError",
+    "Derivation",
     "FixedSample",
     "ImpossibleRateError",
     "LabelledAnswers",
