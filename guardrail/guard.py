@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -32,9 +34,10 @@ from guardrail.errors import (
 from guardrail.images import ImageLimits, ImageSource, InputImage, list_sources, load_images
 from guardrail.models.base import Answer, VisionLanguageModel
 from guardrail.near import Asked, NearHits
-from guardrail.oracles.base import Judgements, Oracle
+from guardrail.oracles.base import Judgements, Oracle, RepresentativeOracle, SelectingOracle
 from guardrail.policy import Action, Decision, Policy, Reason
 from guardrail.prompts import Prompt
+from guardrail.scheduling import Scheduler
 from guardrail.seen_files import Aliases, SeenFiles
 from guardrail.smoothing import SmoothedClassifier, Smoothing
 from guardrail.stores.base import CertificateKey, CertificateStore, StoreStats, joint_hash
@@ -45,6 +48,9 @@ logger = logging.getLogger(__name__)
 
 Images: TypeAlias = "ImageSource | Iterable[ImageSource]"
 
+_AT_ONCE = 32
+"""Requests that `check_many` works on at a time."""
+
 
 class Guard:
     """Decides about requests with images: certify, look up, judge by policy, record.
@@ -52,10 +58,13 @@ class Guard:
     A decision is a value, also when something fails: whatever a model could see and the guard could not check falls
     under `Policy.on_error`. Safe to use from many threads.
 
+    Draws of concurrent requests share the batches of a model that works in batches (`scheduling.Scheduler`).
+
     Args:
-        model: what is smoothed. A forgotten model must not guard production, so there is no default;
-            `Guard.bundled()` gives the demo's.
-        oracle: sorts the model's answers into classes.
+        model: what is smoothed, or replicas of it, one per GPU. A forgotten model must not guard production, so there
+            is no default; `Guard.bundled()` gives the demo's.
+        oracle: sorts the model's answers into classes; or finds one, as `EquivalenceOracle` does, and then the chain's
+            answer is screened by the representative that the certificate keeps.
         smoothing: noise, draws and α.
         policy: rules from verdicts to actions.
         store: keeps certificates; None: every request is computed.
@@ -69,8 +78,8 @@ class Guard:
 
     def __init__(
         self,
-        model: VisionLanguageModel,
-        oracle: Oracle,
+        model: VisionLanguageModel | Sequence[VisionLanguageModel],
+        oracle: Oracle | RepresentativeOracle,
         *,
         smoothing: Smoothing | None = None,
         policy: Policy | None = None,
@@ -85,7 +94,20 @@ class Guard:
         for name, value, kind in (("smoothing", smoothing, Smoothing), ("policy", policy, Policy)):
             if not isinstance(value, kind | None):
                 raise ConfigurationError(f"{name} must be a {kind.__name__}(...), got {type(value).__name__}")
-        self.classifier = SmoothedClassifier(model, oracle, smoothing)
+        models = tuple(model) if isinstance(model, list | tuple) else (model,)
+        if not models:
+            raise ConfigurationError("the guard needs a model, or replicas of one; got an empty list")
+        self.model: VisionLanguageModel = models[0]
+        """The model that is smoothed, or the first of its replicas."""
+        self._scheduler = Scheduler.of(models)
+        if self._scheduler is not None:
+            weakref.finalize(self, self._scheduler.stop)  # its thread would keep the model for a guard that is gone
+        self.classifier = SmoothedClassifier(self._scheduler or self.model, oracle, smoothing)
+        if isinstance(oracle, SelectingOracle) and not isinstance(oracle, Oracle | RepresentativeOracle):
+            raise ConfigurationError(
+                f"oracle {oracle.name} finds its classes, and a guard must have them again from a certificate to "
+                "screen the chain's answer: give it fixed_on(representative)"
+            )
         self.oracle = oracle
         self.policy = policy or Policy()
         self.store = store
@@ -150,11 +172,6 @@ class Guard:
         from guardrail.settings import Settings
 
         return Settings.load(path).guard()
-
-    @property
-    def model(self) -> VisionLanguageModel:
-        """The model that is smoothed."""
-        return self.classifier.model
 
     @property
     def target_radius(self) -> float:
@@ -230,8 +247,9 @@ class Guard:
     def check_many(
         self, requests: Iterable[tuple[Images, str | Prompt]], *, client: str | None = None
     ) -> list[Decision]:
-        """Decide about several requests, in order."""
-        return [self.check(images, prompt, client=client) for images, prompt in requests]
+        """Decide about several requests, so many at once that their draws fill batches; decisions in their order."""
+        with ThreadPoolExecutor(_AT_ONCE, "guardrail-check") as pool:
+            return list(pool.map(lambda request: self.check(*request, client=client), requests))
 
     def drawn_answer(self, decision: Decision) -> str | None:
         """Return the judged answer to release instead of asking the chain; None if the chain is to be asked.
@@ -262,7 +280,7 @@ class Guard:
             with _timed(timings, "screen"):
                 if unreadable is not None:
                     raise OracleError(f"the answer cannot be judged: {unreadable}")
-                label = Judgements().of(self.oracle, [Answer(answer)], prompt)[0]
+                label = Judgements().of(self._oracle_of(decision.certificate), [Answer(answer)], prompt)[0]
             screened = decision.with_reasons(self.policy.screen(decision.certificate, label))
         except Exception as error:  # noqa: BLE001 - as in check
             screened = self._fail(decision, error)
@@ -280,12 +298,12 @@ class Guard:
         """
         from PIL import Image
 
-        once = self.classifier.smoothing.model_copy(update={"samples": 1, "looks": None})
+        once = self.classifier.smoothing.model_copy(update={"samples": 1, "looks": None, "selection_samples": 1})
         SmoothedClassifier(self.model, self.oracle, once).certify(Image.new("RGB", (64, 64), "white"), "Warm up.")
 
     def close(self) -> None:
-        """Close the store, the audit log and the overrides."""
-        for part in (self.store, self.audit, self.overrides):
+        """Close store, audit log and overrides, and end the thread that packs batches."""
+        for part in (self._scheduler, self.store, self.audit, self.overrides):
             close = getattr(part, "close", None)
             if close is not None:
                 close()
@@ -390,9 +408,15 @@ class Guard:
         """Whether a stored certificate says by itself that it is about the key's images and this request's context."""
         smoothing = self.classifier.smoothing
         said = (joint_hash(certificate.image_sha256), certificate.prompt_sha256, certificate.model, certificate.oracle)
-        wanted = (key.images, request.prompt.digest, self.model.name, self.oracle.name)
+        wanted = (key.images, request.prompt.digest, self.model.name, self._oracle_of(certificate).name)
         said_how = (certificate.version, certificate.sigma, certificate.alpha, certificate.derived_from)
         return said == wanted and said_how == (CERTIFICATE_VERSION, smoothing.sigma, smoothing.alpha, None)
+
+    def _oracle_of(self, certificate: Certificate | None) -> Oracle:
+        """Return the oracle that judged the certificate's draws, its classes found again if they were found."""
+        if isinstance(self.oracle, Oracle):
+            return self.oracle
+        return self.oracle.fixed_on(certificate.representative if certificate is not None else None)
 
     def _put(self, request: _Request, key: CertificateKey, certificate: Certificate) -> None:
         """Store what was computed: abstentions and harmful verdicts too, but nothing that a deadline cut short."""

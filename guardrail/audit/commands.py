@@ -19,9 +19,10 @@ from rich.text import Text
 
 from guardrail.audit.log import AuditLog, AuditRecord
 from guardrail.audit.overrides import Overrides
+from guardrail.cli_errors import clear_errors
 from guardrail.errors import ConfigurationError
 from guardrail.policy import Action, Reason
-from guardrail.terminal import clear_errors, printable
+from guardrail.terminal import printable
 
 audit = typer.Typer(help="Read the log of decisions.", no_args_is_help=True)
 override = typer.Typer(help="Allow or block an image for a time, whatever its certificate.", no_args_is_help=True)
