@@ -365,15 +365,15 @@ class Guard:
         pictures, get, put = self._pictures(request), partial(self._get, request), partial(self._put, request)
         if CertificateKey.of(pictures, key.context) != key:
             raise ImageError("a file was decoded to another picture than before: send it as PNG")
-        asked = None if self.near is None else Asked.of(key, pictures, self.classifier)
-        if self.near is not None and asked is not None:
+        near = self.near and self.near.around(Asked.of(key, pictures, self.classifier), get, put, self.policy.refuses)
+        if near is not None:
             with _timed(request.timings, "near"):
-                covered = self.near.find(asked, get, put, self.policy.refuses)
+                covered = near.covers()
             if covered is not None:
                 return covered, "near"
         certificate = self._certify(request)
-        if self.near is not None and asked is not None and certificate.stop_reason != "deadline":
-            certificate = self.near.admit(asked, certificate, get, put)
+        if near is not None:
+            certificate = near.admit(certificate)
         put(key, certificate)
         return certificate, "computed"
 

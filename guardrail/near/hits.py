@@ -47,6 +47,25 @@ class Asked:
         return cls(key, Point.of(classifier.resized(pictures)), hashes, classifier.resize_norm(pictures))
 
 
+@dataclass(frozen=True)
+class Vicinity:
+    """What stands near one request. Made by `NearHits.around`."""
+
+    _hits: NearHits
+    _asked: Asked
+    _get: Get
+    _put: Put
+    _refuses: Callable[[Certificate], bool]
+
+    def covers(self) -> Certificate | None:
+        """Return what a stored certificate near it says about the request: see `NearHits.find`."""
+        return self._hits.find(self._asked, self._get, self._put, self._refuses)
+
+    def admit(self, fresh: Certificate) -> Certificate:
+        """Take its own, fresh certificate in, and return what is left of it: see `NearHits.admit`."""
+        return self._hits.admit(self._asked, fresh, self._get, self._put)
+
+
 class NearHits:
     """Serves stored certificates to requests of the same context whose images are near those they were computed on.
 
@@ -66,6 +85,10 @@ class NearHits:
             raise ConfigurationError(f"refuse_within must be a finite distance of at least 0, got {refuse_within}")
         self.refuse_within = refuse_within
         self.index = NearIndex() if index is None else index
+
+    def around(self, asked: Asked, get: Get, put: Put, refuses: Callable[[Certificate], bool]) -> Vicinity:
+        """Return the vicinity of a request; the arguments are those of `find`."""
+        return Vicinity(self, asked, get, put, refuses)
 
     def find(
         self,
@@ -105,8 +128,11 @@ class NearHits:
     ) -> Certificate:
         """Take a fresh certificate into the index, and return what is to be stored and served.
 
-        That is the certificate, or an abstention if a stored one contradicts it; that one is withdrawn as well.
+        That is the certificate, or an abstention if a stored one contradicts it; that one is withdrawn as well. What a
+        deadline cut short is served, and kept nowhere.
         """
+        if fresh.stop_reason == "deadline":
+            return fresh
         if fresh.certified_class is not None and fresh.rigorous:
             others = self.index.neighbours(asked.key.context, asked.point, 0.0, reach=fresh.radius)
             against = [
