@@ -365,8 +365,9 @@ class Guard:
         pictures, get, put = self._pictures(request), partial(self._get, request), partial(self._put, request)
         if CertificateKey.of(pictures, key.context) != key:
             raise ImageError("a file was decoded to another picture than before: send it as PNG")
-        near = self.near and self.near.around(Asked.of(key, pictures, self.classifier), get, put, self.policy.refuses)
-        if near is not None:
+        near = None
+        if self.near is not None:
+            near = self.near.around(Asked.of(key, pictures, self.classifier), get, put, self.policy.refuses)
             with _timed(request.timings, "near"):
                 covered = near.covers()
             if covered is not None:

@@ -102,6 +102,23 @@ def test_all_certificates_of_an_image_stand_together_in_redis(
         assert all(client.strlen(name) < 1200 for name in names), "compact"
 
 
+def test_what_does_not_verify_in_redis_is_a_counted_miss(
+    redis_server: RedisServer, redis_store: RedisStore, certificate: Certificate
+) -> None:
+    other = CertificateKey(KEY.images, "c" * 64)
+    redis_store.put(other, certificate)
+    with redis.Redis.from_url(redis_server.url) as client:
+        replayed = client.get(str(other))
+        assert isinstance(replayed, bytes)
+        poison = (b"", b"{", b"\xff\xfe", certificate.to_json().encode(), replayed, replayed[:-1], replayed + b"x")
+        for entry in poison:
+            client.set(str(KEY), entry)
+            assert redis_store.get(KEY) is None
+    assert redis_store.get(other) == certificate
+    assert (redis_store.stats.hits, redis_store.stats.misses) == (1, len(poison))
+    assert redis_store.stats.rejected.total() == len(poison)
+
+
 def test_two_guards_share_a_certificate_through_redis_and_an_outage_is_computed_through(
     redis_server: RedisServer,
 ) -> None:
