@@ -109,7 +109,7 @@ def main() -> None:
             ("frozen", server.freeze),
             ("thawed", server.thaw),
             ("restarted, empty", emptied),
-            ("full", lambda: admin(lambda c: c.config_set("maxmemory", "1mb"))),
+            ("full", lambda: admin(lambda c: c.config_set("maxmemory", "1"))),
             ("has room again", lambda: admin(lambda c: c.config_set("maxmemory", "0"))),
             ("read-only", lambda: admin(lambda c: c.replicaof("127.0.0.1", "1"))),
             ("writable again", lambda: admin(lambda c: c.replicaof("NO", "ONE"))),

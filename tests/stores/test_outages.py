@@ -74,7 +74,7 @@ def test_what_redis_refuses_does_not_open_the_breaker(redis_server: RedisServer,
     guard.check(picture(200), "?")
     assert isinstance(guard.store, RedisStore)
     with redis.Redis.from_url(redis_server.url) as client:
-        client.config_set("maxmemory", "1mb")
+        client.config_set("maxmemory", "1")
         for value in range(201, 211):
             decision, seconds = checked(guard, value)
             assert decision.source == "computed"
