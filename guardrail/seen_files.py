@@ -41,11 +41,13 @@ class SeenFiles:
     """
 
     def __init__(self, aliases: Aliases | None, limits: ImageLimits) -> None:
-        from PIL import __version__
+        from PIL import __version__ as pillow
+
+        from guardrail import __version__
 
         self._aliases = aliases
         self._max_bytes = limits.max_bytes
-        self._decoder = f"{limits!r} {__version__}".encode()
+        self._decoder = f"{limits!r} {__version__} {pillow}".encode()
 
     def hashes(self, sources: Sequence[ImageSource]) -> tuple[str, ...] | None:
         """Return the hash of each source's canonical pixels; None unless all of them are files that were seen."""

@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     """Secret of the noise: at least 16 characters, the same for all replicas that share a store."""
     redis_url: SecretStr | None = None
     """Where certificates are kept; None: in memory. `RedisConnection` says which URLs it may be."""
+    redis_timeout: float = Field(default=0.5, gt=0.0)
+    """Seconds to wait for a connection to Redis, and for an answer; a far one may take longer."""
     signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Secrets that authenticate what is kept in Redis, with commas between them in a variable: the first signs, all are
     accepted. None at all: `key` serves."""
@@ -224,7 +226,12 @@ class Settings(BaseSettings):
         """Return the Redis store where a URL is set, else one in memory."""
         if self.redis_url is None:
             return MemoryStore(ttl=self.certificate_ttl)
-        return RedisStore(self.redis_url.get_secret_value(), signer=self.make_signer(), ttl=self.certificate_ttl)
+        return RedisStore(
+            self.redis_url.get_secret_value(),
+            signer=self.make_signer(),
+            ttl=self.certificate_ttl,
+            timeout=self.redis_timeout,
+        )
 
     def make_budget(self, store: CertificateStore) -> DrawBudget | None:
         """Return the clients' budget, kept where the certificates are; None where it is not limited."""
