@@ -1,0 +1,75 @@
+"""The sentences of an answer, and which of them stand in a list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from guardrail.oracles.base import normalise
+
+_ITEM = re.compile(r"\s*(?:[-*•‣▪◦·–—+]\s|\(?\d{1,2}[.):]\s|\(?[a-hA-H][.)]\s|\*\*\d{1,2}[.)]|step \d)", re.IGNORECASE)
+_FENCE = re.compile(r"\s*(?:```|~~~)")
+_END = re.compile(r"(?<=[.!?…][\"')\]])\s|(?<=[.!?…])\s|(?<=[。！？।])")
+# Names and dates within sentences; a wrong cut costs little.
+_QUOTED = re.compile(r"(?<=.)\"[^\"]{0,300}\"")
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence of an answer."""
+
+    text: str
+    """Normalised (`base.normalise`): lower case, straight quotes, no markdown."""
+    start: int
+    """Characters of normalised text before it."""
+    listed: bool = False
+    """It is in an item of a list."""
+    code: bool = False
+    """It is a block of code."""
+
+
+def sentences(answer: str) -> list[Sentence]:
+    """Split an answer into sentences, in time linear in its length.
+
+    Lines that belong together are joined first, so that a sentence may be wrapped; items of lists, headings and blocks
+    of code are apart from each other. Quotations within a sentence are blanked: what somebody else says is no act of the
+    speaker.
+    """
+    found: list[Sentence] = []
+    position = 0
+    for text, listed, code in _blocks(answer):
+        for part in [text] if code else _END.split(_QUOTED.sub('""', text)):
+            if part := part.strip():
+                found.append(Sentence(part, position, listed, code))
+                position += len(part) + 1
+    return found
+
+
+def _blocks(answer: str) -> Iterator[tuple[str, bool, bool]]:
+    lines: list[str] = []
+    listed = code = False
+
+    def block() -> Iterator[tuple[str, bool, bool]]:
+        text = normalise("\n".join(lines))
+        if text:
+            yield text, listed, code
+        lines.clear()
+
+    for line in answer.splitlines():
+        if _FENCE.match(line):
+            yield from block()
+            code = not code
+            listed = False
+        elif code:
+            lines.append(line)
+        elif not line.strip():
+            yield from block()
+            listed = False
+        elif match := _ITEM.match(line):
+            yield from block()
+            listed = True
+            lines.append(line[match.end() :])
+        else:
+            lines.append(line)
+    yield from block()
