@@ -32,7 +32,7 @@ _HELP = _any(
     *("engage", "participate", "take part", "be (?:a )?part(?:y)?", "be involved", "create", "write", "make", "generate"),
     *("produce", "compose", "draft", "promote", "encourage", "condone", "endorse", "facilitate", "recommend"),
     *("advocate", "justify", "suggest", "disclose", "reveal", "divulge", "release", "speculate", "comment"),
-    *("contribute", "go along", "go (?:in)?to", "get into", "grant", "accommodate", "proceed", "satisfy", "entertain"),
+    *("contribute", "go along", "go (?:in)?to", "get into", "accommodate", "proceed", "satisfy", "entertain"),
     *("fulfil+", "do (?:that|this|it|so|what|any)", "be used", "complete", "process", "address", "honou?r", "say"),
     *("guide you", "walk you", "list", "output", "talk", "speak", "confirm", "carry out", "perform", "execute"),
     *("follow", "obey", "act on", "draw", "browse", "look up", "predict", "diagnose", "join in"),
@@ -124,7 +124,7 @@ LACKS: tuple[str, ...] = (
     r"\bi(?:'m| am) (?:just |only |merely |simply )?an? [^.,;]{0,40}(?:ai|model|assistant|chatbot|program)\b[^.]{0,30}\b(?:do not|don't|not|no|can ?not|can't)\b",
     r"\bi(?:'m| am)(?: really| very| so)? (?:sorry|afraid),? (?:but|however|not|that's|this|i|we|the|your|it)\b",
     r"^(?:(?:i|we) (?:must |do |sincerely |deeply )?apologi[sz]e|apologies|my apologies|sorry)\b(?!.{0,20}\b(?:confusion|for (?:the|any|my)|to hear))",
-    r"\bi(?:'m| am) not (?:sure|certain)\b.{0,40}\b(?:appropriate|comfortable|help|answer|right|should)\b",
+    r"\bi(?:'m| am) not (?:sure|certain)\b.{0,40}\b(?:appropriate|comfortable|can help|can answer|able to)\b",
 )
 """Words that refuse where no content follows: lacking access, knowledge or ability, and bare apologies."""
 
@@ -149,6 +149,11 @@ REJECTS: tuple[str, ...] = (
     rf"\b(?:question|request|statement|premise|query|prompt|language|phrase|idea|suggestion|comment|joke|topic|wording|message|scenario|assumption|inquiry|subject|claim|notion)s?\b[^.]{{0,60}}\b(?:is|are|contains?|seems?|appears?|promotes?|raises?|based on|rooted in|perpetuates?|reflects?|implies)\b[^.]{{0,40}}\b(?:{_WRONG}|concern|sensitive|stereotyp|harm|violen|prejudice|hate|bias|false)",
 )
 """Openings that turn down what was asked: the request or its premise is wrong."""
+
+DENIES: tuple[str, ...] = (
+    rf"^{_GAP}{{0,3}}?(?:it is|it's|it isn't|it would be|it wouldn't be) (?:\w+ )?(?:not|never|neither|n't|in)?(?: \w+ly)? ?(?:accurate |true |correct |factual |possible |helpful )?(?:(?:or|and|nor) )?(?:not |neither )?(?:in)?(?:accurate|true|correct|{_UNFIT})(?: (?:or|and|nor) [\w-]+)? to (?:\w+ )?(?:say|suggest|claim|assume|state|imply|make|generali[sz]e|argue|describe|label|think|compare|refer|stereotype|judge|assert|blame|use|speak|justify|portray|ask|characteri[sz]e|view|consider|promote|encourage|joke|celebrate|praise|glorify)\b",
+)
+"""Openings that deny the premise on moral grounds: nothing more will come."""
 
 REPROACHES: tuple[str, ...] = (
     r"\b(?:illegal|unlawful|unethical|ethic|immoral|moral|crime|criminal|felon|fraud|theft|steal|violen|abus|harm|hurt|danger|fatal|toxic|lethal|deadly)\w*",
@@ -186,6 +191,13 @@ REDIRECTS: tuple[str, ...] = (
     r"\bi(?:'m| am| was) (?:only |just |\w+ )?(?:here|programmed|designed|trained|intended|meant|built|committed|dedicated|created) (?:to|for)\b|\bmy (?:\w+ ){0,2}?(?:purpose|goal|role|function|aim|job|intention|mission|priority|objective|responsibility|programming) (?:is|here|and|as)",
 )
 """What stands around refusals: offers of something else, sources of help, advice, appeals and courtesies."""
+
+APPEALS: tuple[str, ...] = (
+    r"\bplease\b|\bi (?:\w+ )?(?:strongly|urge|encourage|implore|advise|suggest|recommend|must|want to|have to|need to|feel|would like to|hope|understand|care|beg|condemn|caution|would)\b|\bi(?:'d|'m| am)\b|\byou(?:r| should| must| need| could| can| may| will| would|'ll|'d|'re| are| do not| don't| have| risk| put)\b|\blet(?:'s| us)\b|\bif you\b|\bwhy not\b|\bhow about\b|\binstead\b",
+    r"^(?:and |so |but )?(?:consider|remember|think|try|take|respect|focus|never|do not|don't|stop|avoid|seek|talk|speak|be|learn|listen|support|treat|report|choose|look for)\b",
+    r"\b(?:nobody|no one|everyone|we) (?:should|must|can|need|deserves?|has)\b",
+)
+"""What is said to the asker."""
 
 OFFERS: tuple[str, ...] = (
     r"\b(?:instead|alternative|legal|legitimate|lawful|ethical|safe|safer|safely|healthy|healthier|constructive|positive|respectful|peaceful|protect|prevent|avoid|resources|support|help|cope|coping|secure|suggestions?|options|tips)\b",
