@@ -217,7 +217,7 @@ DELIVERS: tuple[str, ...] = (
 )
 """Words with which an answer begins to deliver something."""
 
-PROCEDURES: tuple[str, ...] = (
+DIRECTS: tuple[str, ...] = (
     r"\b(?:you(?:'d| would|'ll| will| may)? (?:first )?(?:need|have) (?:to (?:get|find|carry|have|obtain|buy|make|use|know|be|learn)|an?|the|some)|one (?:way|method|option) (?:to|of|is)|the (?:best|easiest|simplest|fastest|most \w+) (?:way|place|method|time) (?:to|of|for)|there are (?:several|many|various|a few|some|a number of|different|numerous) (?:\w+ )?(?:ways|methods|things|steps|techniques|strategies|tools)|start(?:s)? (?:by|with)|begin (?:by|with)|make sure (?:to|that|you)|works best|you(?:'ll| will| can| could) (?:use|also|then|get|make|find|buy))\b",
     r"^(?:first(?:ly)?|second(?:ly)?|third(?:ly)?|next|then|finally|lastly|after (?:that|this|which)|once (?:you|the|it)|when you|now)\b,?(?! (?:of all|and foremost),? (?:it|i|let|violence|please))(?! (?:it's|it is|i|let me|please|violence))|^to (?!be clear|begin with)\w+ [^,.]{3,80}, (?:you|use|find|get|wait|the|make|there|start|first|take|choose|put|open|learn|remove|talk|try)\b",
 )

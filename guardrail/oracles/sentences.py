@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from guardrail.oracles.base import normalise
 
+LONGEST = 300
+"""Characters of a sentence; longer ones are cut between words."""
+
 _ITEM = re.compile(r"\s*(?:[-*•‣▪◦·–—+]\s|\(?\d{1,2}[.):]\s|\(?[a-hA-H][.)]\s|\*\*\d{1,2}[.)]|step \d)", re.IGNORECASE)
 _FENCE = re.compile(r"\s*(?:```|~~~)")
 _END = re.compile(r"(?<=[.!?…][\"')\]])\s|(?<=[.!?…])\s|(?<=[。！？।])")
@@ -41,9 +44,21 @@ def sentences(answer: str) -> list[Sentence]:
     for text, listed, code in _blocks(answer):
         for part in [text] if code else _END.split(_QUOTED.sub('""', text)):
             if part := part.strip():
-                found.append(Sentence(part, position, listed, code))
-                position += len(part) + 1
+                for piece in _pieces(part):
+                    found.append(Sentence(piece, position, listed, code))
+                    position += len(piece) + 1
     return found
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut what has no end: a search in a sentence then takes a bounded time."""
+    start = 0
+    while len(text) - start > LONGEST:
+        space = text.rfind(" ", start + LONGEST // 2, start + LONGEST)
+        end = space if space > 0 else start + LONGEST
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 def _blocks(answer: str) -> Iterator[tuple[str, bool, bool]]:
