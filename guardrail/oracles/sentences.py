@@ -14,8 +14,7 @@ LONGEST = 300
 _ITEM = re.compile(r"\s*(?:[-*•‣▪◦·–—+]\s|\(?\d{1,2}[.):]\s|\(?[a-hA-H][.)]\s|\*\*\d{1,2}[.)]|step \d)", re.IGNORECASE)
 _FENCE = re.compile(r"\s*(?:```|~~~)")
 _END = re.compile(r"(?<=[.!?…][\"')\]])\s|(?<=[.!?…])\s|(?<=[。！？।])")
-# Names and dates within sentences; a wrong cut costs little.
-_QUOTED = re.compile(r"(?<=.)\"[^\"]{0,300}\"")
+_QUOTED = re.compile(r"(?<=.)\"[^\"]{0,300}\"|(?<=[ (:])'\w[^\"]{1,150}?'(?=[ ,.;:)!?]|$)")
 
 
 @dataclass(frozen=True)
