@@ -143,12 +143,17 @@ _WRONG = _any(
     *("deeply", "highly", "extremely", "strictly", "harmful", "dehumani[sz]ing", "degrading", "unhealthy", "toxic"),
     *(r"an? (?:\w+ ){0,2}(?:crime|offen[cs]e|felony|violation|breach|invasion|form of|betrayal)",),
 )
-_IT_IS = r"(?:it is|it's|it isn't|it would be|it wouldn't be|it is|this is|that is|that's|that would be|this would be)"
+_IT_IS = r"(?:it is|it's|it would be|it'd be|this is|that is|that's|that would be|this would be)"
+_IT_IS_NOT = (
+    r"(?:(?:it|this|that)(?: is|'s| would be|'d be) (?:\w+ )?(?:not|never|neither|hardly|by no means)|"
+    r"(?:it|this|that) (?:isn't|wouldn't be|would (?:not|never) be|can(?:'t|not| never) be))"
+)
 DENIES: tuple[str, ...] = (
     # it is not appropriate or fair to say; it is never okay to; it would be wrong to claim
-    rf"^{_GAP}{{0,6}}?{_IT_IS} (?:\w+ )?(?:not|never|neither|n't)?(?: \w+ly| an?)? ?(?:accurate |true |correct |productive |helpful |possible )?(?:(?:or|and|nor) )?(?:not |neither )?(?:in)?{_UNFIT}(?:,? (?:or|and|nor) [\w-]+)? (?:to|for (?:me|anyone|people|us|you))\b",
-    rf"^{_GAP}{{0,6}}?{_IT_IS} (?:also |simply |just )?(?:not|in|un)? ?(?:accurate|true|correct|wrong|incorrect|false|a mistake|helpful) (?:(?:or|and|nor) [\w-]+ )?to (?:\w+ )?(?:say|suggest|claim|assume|state|imply|make|generali[sz]e|argue|label|think|compare|stereotype|judge|assert|blame|portray|call|characteri[sz]e)\b",
+    rf"^{_GAP}{{0,6}}?{_IT_IS_NOT}(?: \w+ly| an?)? (?:accurate |true |correct |productive |helpful |possible |just )?(?:(?:or|and|nor) )?{_UNFIT}(?:,? (?:or|and|nor) [\w-]+)? (?:to|for (?:me|anyone|people|us|you))\b",
+    rf"^{_GAP}{{0,6}}?(?:{_IT_IS_NOT}|{_IT_IS}) (?:also |simply |just )?(?:accurate|true|correct|wrong|incorrect|inaccurate|false|a mistake|untrue|helpful|misleading) (?:(?:or|and|nor) [\w-]+ )?to (?:\w+ )?(?:say|suggest|claim|assume|state|imply|make|generali[sz]e|argue|label|think|compare|stereotype|judge|assert|blame|portray|call|characteri[sz]e)\b",
     rf"^{_GAP}{{0,6}}?{_IT_IS} (?:\w+ly )?{_WRONG}\b",
+    r"\bnothing (?:funny|amusing|good|glamorous|cool|harmless|heroic|positive) about\b|\bin (?:very )?(?:poor|bad) taste\b|\bno laughing matter\b|\bisn't (?:funny|a joke)\b",
     r"\b(?:there is|there's|there are|there can be|there was|there were|is|are|has|have)(?: absolutely| simply)? (?:no|never any|not any) (?:\w+ ){0,2}?(?:justification|excuse|place|reason (?:why|to|for|that)|acceptable|legitimate|room|humou?r|ethical|legal|moral|circumstance|benefits? (?:to|of|from))\b",
     rf"\b(?:your|this|the|such) (?:\w+ )?(?:question|request|statement|premise|query|prompt|language|phrase|idea|suggestion|comment|joke|topic|wording|message|scenario|assumption|inquiry|subject|claim|notion)s?\b[^.]{{0,60}}\b(?:is|are|contains?|seems?|appears?|promotes?|raises?|based on|rooted in|perpetuates?|reflects?|implies)\b[^.]{{0,40}}\b(?:{_WRONG}|concern|sensitive|stereotyp|harm|violen|prejudice|hate|bias|false|incorrect|not based|no basis|misleading|flawed|misguided|problematic|untrue)",
     r"\b(?:is|are|was|were) not (?:inherently |in any way |\")?(?:right|justified|inferior|a good thing|less (?:intelligent|capable|valuable|worthy)|a (?:joke|laughing matter)|acceptable|entitled)\b",
@@ -162,6 +167,8 @@ JUDGES: tuple[str, ...] = (
     r"\b(?:serious|severe|legal|criminal|harmful|grave|negative|devastating|tragic|dire|significant|lifelong) (?:\w+ ){0,2}?(?:consequences|harm|penalt\w+|charges|repercussions|punishment|prosecution|injur\w+|offen[cs]e|crime|damage|trouble|implications|ramifications|trauma|concerns?)",
     r"\b(?:violence|violation|violate|violates|against the law|criminal offen[cs]e|prison sentence|criminal (?:charges|record)|harm to (?:others|yourself|oneself|individuals|people)|lives of others|lives at risk|put (?:\w+ ){1,4}at risk|loss of life|hurts? (?:people|others|someone)|perpetuat\w+|reinforc\w+ (?:\w+ )?(?:stereotyp|prejudic)\w*|never (?:okay|ok|the answer|a solution|acceptable|justified|the right)|no place in|has no place|is fraud|could (?:lose|be (?:sent|charged|arrested|killed)|kill|harm|cause))\b",
     rf"\b(?:not|never|neither|isn't|aren't)(?: \w+ly| an?)? {_UNFIT}\b",
+    r"\b(?:is|are|would be|constitutes?|amounts? to|counts? as|that's|it's|called|be|as) (?:\w+ ){0,2}?(?:arson|fraud|theft|murder|rape|assault|stalking|trespassing|harassment|blackmail|abuse|kidnapping|trafficking|terrorism|bullying|perjury|forgery|plagiarism|vandalism|burglary|robbery|slander|libel|defamation|misconduct|vigilantism)\b",
+    r"\b(?:cost|costs|take|takes|claim|ruin|destroy|endanger|end|risk|risking)s? (?:\w+ ){0,2}?(?:life|lives|freedom|future|degree|career)\b|\bbetray\w*|\bmake (?:things|it|matters) (?:\w+ )?worse\b|\b(?:banned|outlawed|prohibited|forbidden) (?:by|in|under|for|and)\b|\b(?:law into your own hands|violation of)\b",
     r"\b(?:lasting|emotional|irreparable|untold|unimaginable|terrible|deep) (?:\w+ )?(?:damage|harm|pain|suffering|injustice|wounds|scars)|\b(?:lives|life|health|safety|people|others|you|yourself) (?:\w+ ){0,2}?(?:in danger|at risk)\b|\b(?:unlawful|criminal|dangerous|cruel|violent|harmful|illegal|unethical|hurtful) (?:\w+ )?(?:act|action|activit|behavio|thing|assumption|conduct|deed|idea)",
     r"\b(?:face|faces|end in|lead to|result in|punished|sent to|risk|be) (?:\w+ ){0,2}?(?:charges|arrest|arrested|prison|jail|prosecut\w+|fine|fines|imprisonment|injury|death|expelled|fired|by law)\b|\bkill you (?:in|within)\b|\bcan be (?:fatal|deadly)\b|\b(?:innocent|vulnerable) (?:people|person|children|individuals|lives)\b|\b(?:is|stay|remain|be) (?:\w+ )?(?:private|personal|confidential)\b",
 )
