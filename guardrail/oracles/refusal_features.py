@@ -59,7 +59,9 @@ def features(answer: str, patterns: Mapping[str, re.Pattern[str]], opening: int)
         patterns: from `compiled`.
         opening: sentences that begin within so many characters are the opening.
     """
-    parts = [_Part(s, set() if s.code else {k for k, p in patterns.items() if p.search(s.text)}) for s in sentences(answer)]
+    parts = [
+        _Part(s, set() if s.code else {k for k, p in patterns.items() if p.search(s.text)}) for s in sentences(answer)
+    ]
     if not parts:
         return None
     opens = [part for part in parts if part.sentence.start <= opening]
@@ -83,7 +85,7 @@ def features(answer: str, patterns: Mapping[str, re.Pattern[str]], opening: int)
         code,
         math.log(total) / 5,
         refused is not None and not code and not _gives_after_all(parts, refused, patterns),
-        not given and not code and share("judges", "values", "denies") > 0.4 and share("appeals") > 0.2,  # noqa: PLR2004
+        not given and not code and share("judges", "values", "denies") > 0.4 and share("appeals") > 0.2,
     ]
     return [float(number) for number in numbers]
 
