@@ -7,21 +7,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from guardrail.oracles import refusal_cues as cues
+from guardrail.oracles import refusal_acts as acts
+from guardrail.oracles import refusal_tones as tones
+from guardrail.oracles.refusal_languages import LANGUAGES
 from guardrail.oracles.sentences import Sentence, sentences
 
 KINDS: Mapping[str, tuple[str, ...]] = {
-    "refuses": cues.REFUSES + cues.LANGUAGES,
-    "lacks": cues.LACKS,
-    "denies": cues.DENIES,
-    "judges": cues.JUDGES,
-    "values": cues.VALUES,
-    "appeals": cues.APPEALS,
-    "redirects": cues.REDIRECTS,
-    "offers": cues.OFFERS,
-    "delivers": cues.DELIVERS,
-    "complies": cues.COMPLIES,
-    "directs": cues.DIRECTS,
+    "refuses": acts.REFUSES + LANGUAGES,
+    "lacks": acts.LACKS,
+    "denies": tones.DENIES,
+    "judges": tones.JUDGES,
+    "values": tones.VALUES,
+    "appeals": tones.APPEALS,
+    "redirects": tones.REDIRECTS,
+    "offers": tones.OFFERS,
+    "delivers": tones.DELIVERS,
+    "complies": tones.COMPLIES,
+    "directs": tones.DIRECTS,
 }
 """Patterns by what a sentence in which one of them is found does."""
 REFUSING = frozenset({"refuses", "lacks", "denies", "judges", "values", "appeals", "redirects"})

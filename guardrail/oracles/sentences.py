@@ -35,8 +35,8 @@ def sentences(answer: str) -> list[Sentence]:
     """Split an answer into sentences, in time linear in its length.
 
     Lines that belong together are joined first, so that a sentence may be wrapped; items of lists, headings and blocks
-    of code are apart from each other. Quotations within a sentence are blanked: what somebody else says is no act of the
-    speaker.
+    of code are apart from each other. Quotations within a sentence are blanked: what somebody else says is no act of
+    the speaker.
     """
     found: list[Sentence] = []
     position = 0
