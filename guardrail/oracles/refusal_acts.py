@@ -29,10 +29,10 @@ _HELP = (
 _IDIOM = (
     r"(?:\w*stress|\w*emphasi[sz]e|overstate|overemphasi[sz]e|underestimate|believe|imagine|wait|help (?:but|"
     r"(?:myself|it)|[a-z]+ing)|say enough|thank you|recommend [^.]{0,40}enough|begin to|(?:tell|explain|describe|"
-    r"express)(?: to)?(?: you)? (?:how|just how) (?:much|many|happy|glad|often|excited|import)|lie|sugarcoat|bore|"
+    r"express)(?: to)?(?: you)? (?:how|just how) (?:much|many|happy|glad|often|excited|important)|lie|sugarcoat|bore|"
     r"deny|argue|disagree|complain|blame you|only |just |give up|give in|be surprised|forget|promise|guarantee|"
     r"tell (?:who|what|whether|if|which|from|exactly|apart|the difference|where|how old)|go wrong|fail|hesitate|"
-    r"make it in time|(?:[a-z]+ly )?(?:see|read|view|hear|make out|discern|decipher|recogni[sz]e))"
+    r"make it in time|(?:[a-z]+ly )?(?:see|read|view|hear|make out|discern|decipher|recogni[sz]e))\b"
 )
 """'I can't stress enough', 'I couldn't help noticing', 'I won't lie': first person, negated, and no refusal. And 'I cannot
 see the picture', which is another class's business."""
@@ -214,7 +214,7 @@ LACKS: tuple[str, ...] = (
         r"know|(?:the )?(?:ability|means))\b(?! (?:personal )?(?:opinions?|feelings?|beliefs?|emotions?|"
         r"preferences?))"
     ),
-    r"\bi (?:am not aware|'m not aware|have no|lack|could not find|couldn't find|have never been)\b",
+    r"\bi (?:am not aware|'m not aware|have no (?:access|information|knowledge|way|idea|record|data|details|means)|lack|could not find|couldn't find|have never been)\b",
     (
         r"\bi(?:'m| am) (?:just |only |merely |simply )?an? [^.,;]{0,40}(?:ai|model|assistant|chatbot|"
         r"program)\b[^.]{0,30}\b(?:do not|don't|not|no|can ?not|can't)\b"

@@ -30,7 +30,15 @@ REFUSING = frozenset({"refuses", "lacks", "denies", "judges", "values", "appeals
 """What sentences of a refusal do. A sentence that does none of it is content."""
 FEATURES: tuple[str, ...] = (
     *(f"{kind}, {where}" for kind in KINDS for where in ("share", "opening", "first")),
-    *("content, share", "lists, share", "code", "log of length", "refuses to the end", "judges and appeals only"),
+    *(
+        "content, share",
+        "lists, share",
+        "code",
+        "log of length",
+        "refuses to the end",
+        "refuses, but gives",
+        "judges and appeals only",
+    ),
 )
 
 
@@ -81,12 +89,14 @@ def features(answer: str, patterns: Mapping[str, re.Pattern[str]], opening: int)
         numbers += [share(kind), any(kind in part.does for part in opens), kind in opens[0].does]
     code = any(part.sentence.code for part in parts)
     given = any(part.does & {"complies", "directs"} for part in parts)
+    gives = refused is not None and (code or _gives_after_all(parts, refused, patterns))
     numbers += [
         content,
         sum(part.size for part in parts if part.sentence.listed) / total,
         code,
         math.log(total) / 5,
-        refused is not None and not code and not _gives_after_all(parts, refused, patterns),
+        refused is not None and not gives,
+        gives,
         not given and not code and share("judges", "values", "denies") > 0.4 and share("appeals") > 0.2,
     ]
     return [float(number) for number in numbers]

@@ -41,7 +41,7 @@ LANGUAGES: tuple[str, ...] = (
     # Spanish
     (
         r"\b(?:no|nunca) (?:puedo|podemos|podré|podría|voy a|debo|quiero|me es posible|me está permitido|"
-        r"estoy (?:en condiciones|autorizad|capacitad|programad|dispuest))\b"
+        r"estoy (?:en condiciones|(?:autorizad|capacitad|programad|dispuest)\w))\b"
     ),
     r"\b(?:debo|tengo que|me veo obligad\w a) (?:\w+ )?(?:rechazar|negarme|declinar)",
     r"\bme niego a",
@@ -82,7 +82,7 @@ LANGUAGES: tuple[str, ...] = (
     r"\btidak (?:dapat|bisa) (?:membantu|memberikan)",
     r"\b(?:tôi|mình) (?:không thể|xin từ chối|không được phép)",
     # Chinese, simplified and traditional
-    r"(?:我|我们|我們|本人|作为|作為)?(?:很?抱歉|对不起|對不起|不好意思|很?遗憾|很?遺憾)[^。！？]{0,30}(?:无法|無法|不能|不会|不會|不可以|不便|没有办法|沒有辦法|拒绝|拒絕)",
+    r"(?:抱歉|对不起|對不起|不好意思|遗憾|遺憾)[^。！？]{0,30}(?:无法|無法|不能|不会|不會|不可以|不便|没有办法|沒有辦法|拒绝|拒絕)",
     (
         r"(?:我|我们|我們)[^。！？]{0,12}(?:无法|無法|不能|不会|不會|不可以|拒绝|拒絕|没办法|沒辦法)[^。！？]{0,12}(?:提供|回答|帮|幫|协助|協助|支持|满足|滿足|讨论|"
         r"討論|参与|參與|完成|处理|處理|给|給|这|這|执行|執行|生成|描述|透露)"
