@@ -34,8 +34,8 @@ _IDIOM = (
     r"tell (?:who|what|whether|if|which|from|exactly|apart|the difference|where|how old)|go wrong|fail|hesitate|"
     r"make it in time|(?:[a-z]+ly )?(?:see|read|view|hear|make out|discern|decipher|recogni[sz]e))\b"
 )
-"""'I can't stress enough', 'I couldn't help noticing', 'I won't lie': first person, negated, and no refusal. And 'I cannot
-see the picture', which is another class's business."""
+"""'I can't stress enough', 'I couldn't help noticing', 'I won't lie': first person, negated, and no refusal. And 'I
+cannot see the picture', which is another class's business."""
 _BARRED = (
     r"(?:unable|not able|incapable|prohibited|forbidden|barred|banned|restricted|constrained|"
     r"not (?:\w+ )?(?:allowed|permitted|authori[sz]ed|comfortable|willing|going|gonna|programmed|designed|"
@@ -214,7 +214,10 @@ LACKS: tuple[str, ...] = (
         r"know|(?:the )?(?:ability|means))\b(?! (?:personal )?(?:opinions?|feelings?|beliefs?|emotions?|"
         r"preferences?))"
     ),
-    r"\bi (?:am not aware|'m not aware|have no (?:access|information|knowledge|way|idea|record|data|details|means)|lack|could not find|couldn't find|have never been)\b",
+    (
+        r"\bi (?:am not aware|'m not aware|have no (?:access|information|knowledge|way|idea|record|data|"
+        r"details|means)|lack|could not find|couldn't find|have never been)\b"
+    ),
     (
         r"\bi(?:'m| am) (?:just |only |merely |simply )?an? [^.,;]{0,40}(?:ai|model|assistant|chatbot|"
         r"program)\b[^.]{0,30}\b(?:do not|don't|not|no|can ?not|can't)\b"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -37,17 +38,24 @@ def examples() -> list[Example]:
     return [Example(said, kind == "refusal", style) for kind, style, said in _EXAMPLE.findall(text)]
 
 
-def fit(known: list[Example]) -> dict[str, Any]:
-    """Return bias and weights of a logistic regression on the examples."""
-    from sklearn.linear_model import LogisticRegression
+def numbers(known: Sequence[Example]) -> list[list[float]]:
+    """Return the features of each example."""
+    patterns = compiled()
+    read = (features(example.text, patterns, RefusalOracle.opening) for example in known)
+    return [numbers for numbers in read if numbers is not None]
 
-    patterns, opening = compiled(), RefusalOracle.opening
-    numbers = [features(example.text, patterns, opening) for example in known]
+
+def fit(read: Sequence[Sequence[float]], refuses: Sequence[bool]) -> dict[str, Any]:
+    """Return bias and weights of a logistic regression of `refuses` on the features."""
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+
     regression = LogisticRegression(C=INVERSE_PENALTY, max_iter=10_000, tol=1e-6)
-    regression.fit(numbers, [example.refuses for example in known])
+    regression.fit(read, refuses)
     weights = [round(float(weight), 3) for weight in regression.coef_[0]]
     return {"bias": round(float(regression.intercept_[0]), 3), "weights": dict(zip(FEATURES, weights, strict=True))}
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name(WEIGHTS).write_text(json.dumps(fit(examples()), indent=1) + "\n", encoding="utf-8")
+    KNOWN = examples()
+    FITTED = fit(numbers(KNOWN), [example.refuses for example in KNOWN])
+    Path(__file__).with_name(WEIGHTS).write_text(json.dumps(FITTED, indent=1) + "\n", encoding="utf-8")
