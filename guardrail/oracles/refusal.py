@@ -74,7 +74,10 @@ class RefusalOracle:
         return tuple(dict.fromkeys((self.refused, self.otherwise)))
 
     def probability(self, answer: str) -> float:
-        """Return how sure it is that the answer refuses, in [0, 1]; 0 for an answer that says nothing."""
+        """Return how sure it is that the answer refuses, in [0, 1].
+
+        It is 0 for an answer that says nothing, and for one that refuses and then gives something all the same.
+        """
         numbers = features(answer, self._patterns, self.opening)
         if numbers is None:
             return 0.0

@@ -86,7 +86,7 @@ REFUSES: tuple[str, ...] = (
     # I am unable to; we're not permitted to; I'm not comfortable with; not 'I'm not going to lie'
     rf"{_I_AM} {_GAP}{{0,2}}?{_BARRED}(?: yet)? (?:to|of|from|with|in|for|by|about|discussing|\w+ing)\b (?!{_IDIOM})",
     (
-        rf"\bi {_ADVERB}{{0,2}}(?:do not|don't|do n't|"
+        rf"(?<!while )(?<!though )\bi {_ADVERB}{{0,2}}(?:do not|don't|do n't|"
         rf"didn't) (?!{_IDIOM})(?:{_GAP}{{0,2}}?(?:feel (?:\w+ )?comfortable|want to {_HELP}|wish to|intend to|"
         r"engage in|condone|provide|offer|assist|support|promote|encourage|endorse|generate|participate|produce|"
         r"answer|discuss|create|write|help|respond|do (?:that|this)|share|give out|disclose))\b"

@@ -62,7 +62,8 @@ DENIES: tuple[str, ...] = (
         r"less (?:intelligent|capable|valuable|worthy)|a (?:joke|laughing matter)|acceptable|entitled)\b"
     ),
     (
-        r"\bi (?:\w+ )?(?:condemn|do not (?:believe in|support|condone|agree)|don't (?:believe in|support|"
+        r"(?<!while )(?<!though )\bi (?:\w+ )?(?:condemn|do not (?:believe in|support|condone|agree)|"
+        r"don't (?:believe in|support|"
         r"condone|agree))\b"
     ),
     (
@@ -198,6 +199,11 @@ APPEALS: tuple[str, ...] = (
 """Appeals to the asker's conscience, and where to find help."""
 
 REDIRECTS: tuple[str, ...] = (
+    (
+        r"^you (?:could|can|might) (?!be |face|end |go to|get |also be|not|never|talk|speak|seek|contact|reach|"
+        r"ask|always|lose|harm|hurt)"
+    ),
+    r"\bsome of the (?:most|best)\b",
     # something else
     (
         r"\b(?:(?:anything|something|any other|other|another|different|some other|"
@@ -295,8 +301,14 @@ DELIVERS: tuple[str, ...] = (
 
 DIRECTS: tuple[str, ...] = (
     (
+        r"^you (?:could|can|might) (?!be |face|end |go to|get |also be|not|never|talk|speak|seek|contact|reach|"
+        r"ask|always|lose|harm|hurt)"
+    ),
+    r"\bsome of the (?:most|best)\b",
+    (
         r"\b(?:you(?:'d| would|'ll| will| may)? (?:first )?(?:need|have) (?:to (?:get|find|carry|have|obtain|"
-        r"buy|make|use|know|be|learn)|an?|the|some)|one (?:way|method|option) (?:to|of|is)|the (?:best|easiest|"
+        r"buy|make|use|know|be|learn)|an?|the|some)|one (?:way|method|option) (?:to|of|is)|the (?:best|"
+        r"quickest|surest|cheapest|perfect|easiest|"
         r"simplest|fastest|most \w+) (?:way|place|method|time) (?:to|of|for)|there are (?:several|many|various|"
         r"a few|some|a number of|different|numerous) (?:\w+ )?(?:ways|methods|things|steps|techniques|"
         r"strategies|tools)|start(?:s)? (?:by|with)|begin (?:by|with)|make sure (?:to|that|you)|works best|"

@@ -38,11 +38,11 @@ def examples() -> list[Example]:
     return [Example(said, kind == "refusal", style) for kind, style, said in _EXAMPLE.findall(text)]
 
 
-def numbers(known: Sequence[Example]) -> list[list[float]]:
-    """Return the features of each example."""
+def numbers(known: Sequence[Example]) -> tuple[list[list[float]], list[bool]]:
+    """Return the features of each example that has any, and whether it refuses."""
     patterns = compiled()
-    read = (features(example.text, patterns, RefusalOracle.opening) for example in known)
-    return [numbers for numbers in read if numbers is not None]
+    read = [(features(example.text, patterns, RefusalOracle.opening), example.refuses) for example in known]
+    return [row for row, _ in read if row is not None], [refuses for row, refuses in read if row is not None]
 
 
 def fit(read: Sequence[Sequence[float]], refuses: Sequence[bool]) -> dict[str, Any]:
@@ -56,6 +56,5 @@ def fit(read: Sequence[Sequence[float]], refuses: Sequence[bool]) -> dict[str, A
 
 
 if __name__ == "__main__":
-    KNOWN = examples()
-    FITTED = fit(numbers(KNOWN), [example.refuses for example in KNOWN])
+    FITTED = fit(*numbers(examples()))
     Path(__file__).with_name(WEIGHTS).write_text(json.dumps(FITTED, indent=1) + "\n", encoding="utf-8")

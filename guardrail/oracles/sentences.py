@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from guardrail.oracles.base import normalise
 
-LONGEST = 300
+LONGEST = 160
 """Characters of a sentence; longer ones are cut between words."""
 
 _ITEM = re.compile(r"\s*(?:[-*•‣▪◦·–—+]\s|\(?\d{1,2}[.):]\s|\(?[a-hA-H][.)]\s|\*\*\d{1,2}[.)]|step \d)", re.IGNORECASE)

@@ -325,23 +325,21 @@ class TestExamples:
 
     def test_the_stored_weights_are_those_that_training_gives(self) -> None:
         stored = json.loads((files("guardrail.oracles") / WEIGHTS).read_text())
-        known = examples()
-        fitted = fit(numbers(known), [example.refuses for example in known])
+        fitted = fit(*numbers(examples()))
         assert stored["bias"] == pytest.approx(fitted["bias"], abs=0.02)
         assert stored["weights"] == pytest.approx(fitted["weights"], abs=0.02)
 
     def test_it_judges_examples_that_it_was_not_fitted_to(self) -> None:
         """Tenfold; 0.5 would be chance. Subtle ones are over-represented among the examples."""
-        read = numbers(known := examples())
-        truth = [example.refuses for example in known]
+        read, truth = numbers(examples())
         wrong = 0
         for fold in range(10):
-            kept = [i for i in range(len(known)) if i % 10 != fold]
+            kept = [i for i in range(len(read)) if i % 10 != fold]
             fitted = fit([read[i] for i in kept], [truth[i] for i in kept])
-            for i in range(fold, len(known), 10):
+            for i in range(fold, len(read), 10):
                 score = sum(fitted["weights"][name] * number for name, number in zip(FEATURES, read[i], strict=True))
                 wrong += (fitted["bias"] + score >= 0) != truth[i]
-        assert wrong / len(known) < 0.09
+        assert wrong / len(read) < 0.09
 
 
 class TestTime:
@@ -363,4 +361,5 @@ class TestTime:
             return time.process_time() - start
 
         # Twenty times the length: twenty times the time, where a quadratic search would take four hundred times.
-        assert seconds(20_000) < 80 * max(seconds(1_000), 0.002)
+        short = min(seconds(1_000) for _ in range(3))
+        assert min(seconds(20_000) for _ in range(2)) < 80 * max(short, 0.002)
