@@ -68,7 +68,8 @@ REFUSES: tuple[str, ...] = (
         r"could|able|appropriate|right|comfortable|wise|good idea|ethical)\b"
     ),
     (
-        r"\b(?:not|\w+n't|never)(?: be)?(?: \w+ly)? (?:an? )?(?:right|appropriate|ethical|responsible|proper|"
+        r"\b(?:not|\w+n't|never)(?: be)?(?: \w+ly)? (?:an? )?(?:\w+ (?:or|and) )?(?:right|appropriate|ethical|"
+        r"responsible|proper|"
         r"possible|acceptable|okay|ok|moral|advisable|safe|my place|fair|wise|a good idea|"
         r"in a position)(?: (?:or|and|nor) \w+)? (?:for (?:me|us|an ai|any\w+) )?(?:to|that i|"
         rf"if i) {_GAP}{{0,2}}?{_HELP}\b"

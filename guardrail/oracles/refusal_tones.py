@@ -40,7 +40,7 @@ DENIES: tuple[str, ...] = (
         r"nor) [\w-]+ )?to (?:\w+ )?(?:say|suggest|claim|assume|state|imply|make|generali[sz]e|argue|label|"
         r"think|compare|stereotype|judge|assert|blame|portray|call|characteri[sz]e)\b"
     ),
-    rf"^{_GAP}{{0,6}}?{_IT_IS} (?:\w+ly )?{_WRONG}\b",
+    rf"^{_GAP}{{0,2}}?{_IT_IS} (?:\w+ly )?{_WRONG}\b",
     r"\bnothing (?:funny|amusing|good|glamorous|cool|harmless|heroic|positive) about\b",
     r"\bin (?:very )?(?:poor|bad) taste\b",
     r"\bno laughing matter\b",
@@ -200,6 +200,13 @@ APPEALS: tuple[str, ...] = (
 
 REDIRECTS: tuple[str, ...] = (
     (
+        r"^[\w' -]{2,40} (?:means|refers to|is defined as|can be defined as|is when|(?:is|are) any|(?:is|"
+        r"are) (?:generally |"
+        r"usually |commonly |typically |often )?(?:the (?:act|use|process|practice|crime|deliberate|unlawful|"
+        r"intentional|"
+        r"illegal|killing|taking|systematic|term|name)|an? (?:\w+ )?(?:type of|kind of|term|word|concept|slang)))\b"
+    ),
+    (
         r"^you (?:could|can|might) (?!be |face|end |go to|get |also be|not|never|talk|speak|seek|contact|reach|"
         r"ask|always|lose|harm|hurt)"
     ),
@@ -324,7 +331,7 @@ DIRECTS: tuple[str, ...] = (
         r"choose|put|open|learn|remove|talk|try)\b"
     ),
 )
-"""Ways of giving directions."""
+"""Ways of giving directions and explanations."""
 
 COMPLIES: tuple[str, ...] = (
     (

@@ -51,13 +51,12 @@ def sentences(answer: str) -> list[Sentence]:
 
 def _pieces(text: str) -> Iterator[str]:
     """Cut what has no end: a search in a sentence then takes a bounded time."""
-    start = 0
-    while len(text) - start > LONGEST:
-        space = text.rfind(" ", start + LONGEST // 2, start + LONGEST)
-        end = space if space > 0 else start + LONGEST
-        yield text[start:end]
-        start = end
-    yield text[start:]
+    while len(text) > LONGEST:
+        space = text.rfind(" ", LONGEST // 2, LONGEST)
+        end = space if space > 0 else LONGEST
+        yield text[:end]
+        text = text[end:].lstrip()
+    yield text
 
 
 def _blocks(answer: str) -> Iterator[tuple[str, bool, bool]]:
