@@ -1,11 +1,8 @@
-"""The command line: `guardrail demo`, `certify`, `plan`, `evaluate`, `doctor`, `--version`."""
+"""The command line: `guardrail demo`, `certify`, `plan`, `evaluate`, `oracle`, `doctor`, `--version`."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from guardrail import __version__
-from guardrail.errors import GuardrailError
+from guardrail.cli_errors import clear_errors
+from guardrail.oracle_cli import oracle_app
 
 if TYPE_CHECKING:
     from guardrail.settings import Settings
@@ -26,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(oracle_app, name="oracle")
 
 
 def _version(wanted: bool) -> None:
@@ -53,7 +52,7 @@ def demo(
     """Guard a small LangChain chatbot on the bundled model: five signs, one of them asked twice."""
     from guardrail.demo import run
 
-    with _clear_errors():
+    with clear_errors():
         run(Console(), out, samples)
 
 
@@ -67,6 +66,9 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
     target_radius: Annotated[
         float | None, typer.Option(help="Stop drawing once this radius is certified or hopeless; default: never.")
     ] = None,
+    oracle_error: Annotated[
+        Path | None, typer.Option(help="What `guardrail oracle evaluate` wrote about this oracle.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; GUARDRAIL_* variables win.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON.")] = False,
 ) -> None:
@@ -78,8 +80,10 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
     from guardrail.images import load_images
     from guardrail.smoothing import SmoothedClassifier
 
-    with _clear_errors():
+    with clear_errors():
         settings = _settings(config, quiet=as_json)
+        if oracle_error is not None:
+            settings = settings.model_copy(update={"oracle_error": oracle_error})
         smoothing = settings.make_smoothing(sigma=sigma, samples=samples, alpha=alpha, target_radius=target_radius)
         pictures = load_images(images)  # before the model, which takes seconds to load
         classifier = SmoothedClassifier(settings.make_model(), settings.make_oracle(), smoothing)
@@ -112,7 +116,7 @@ def plan(  # noqa: PLR0917 - typer reads options from the signature
     """Plan the number of draws from a target radius, rather than guess it."""
     from guardrail import planning
 
-    with _clear_errors():
+    with clear_errors():
         distribution = planning.distribution(sample=sample, uniform=uniform, beta=beta)
         if sample is None and uniform is None and beta is None:
             typer.echo("Assuming p uniform on [1/2, 1), as the paper does; give --sample for your own images.")
@@ -144,7 +148,7 @@ def evaluate(  # noqa: PLR0917 - typer reads options from the signature
     from guardrail import evaluation
     from guardrail.errors import ConfigurationError
 
-    with _clear_errors():
+    with clear_errors():
         if (source is None) == (bundled is None):
             raise ConfigurationError("give labelled images (a folder or CSV file) or --bundled N, one of the two")
         settings = _settings(config, quiet=as_json)
@@ -184,7 +188,7 @@ def doctor(
     """Check this installation: libraries, device, model, speed, recall, Redis. Exit status 1 if something is wrong."""
     from guardrail.doctor import examine, report
 
-    with _clear_errors():
+    with clear_errors():
         healthy = report(Console(), examine(config, record=record, seconds=seconds))
     raise typer.Exit(0 if healthy else 1)
 
@@ -210,17 +214,6 @@ def _shown(value: object) -> str:
         case dict():
             return ", ".join(f"{k} {v}" for k, v in value.items())
     return str(value)
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Print a `GuardrailError` as one line and leave with status 2; everything else is a bug and shows itself."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers is not imported yet, and reads it
-    try:
-        yield
-    except GuardrailError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
 
 
 if __name__ == "__main__":

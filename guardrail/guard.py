@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -30,12 +32,16 @@ from guardrail.models.base import Answer, VisionLanguageModel
 from guardrail.oracles.base import Judgements, Oracle
 from guardrail.policy import Action, Decision, Policy, Reason, Source
 from guardrail.prompts import Prompt
+from guardrail.scheduling import Scheduler
 from guardrail.smoothing import SmoothedClassifier, Smoothing
 from guardrail.stores.base import CertificateKey, CertificateStore
 
 logger = logging.getLogger(__name__)
 
 Images: TypeAlias = "ImageSource | Iterable[ImageSource]"
+
+_AT_ONCE = 32
+"""Requests that `check_many` works on at a time."""
 
 
 class Guard:
@@ -44,9 +50,11 @@ class Guard:
     A decision is a value, also when something fails: whatever a model could see and the guard could not check falls
     under `Policy.on_error`. Safe to use from many threads.
 
+    Draws of concurrent requests share the batches of a model that works in batches (`scheduling.Scheduler`).
+
     Args:
-        model: what is smoothed. A forgotten model must not guard production, so there is no default;
-            `Guard.bundled()` gives the demo's.
+        model: what is smoothed, or replicas of it, one per GPU. A forgotten model must not guard production, so there
+            is no default; `Guard.bundled()` gives the demo's.
         oracle: sorts the model's answers into classes.
         smoothing: noise, draws and α.
         policy: rules from verdicts to actions.
@@ -58,7 +66,7 @@ class Guard:
 
     def __init__(
         self,
-        model: VisionLanguageModel,
+        model: VisionLanguageModel | Sequence[VisionLanguageModel],
         oracle: Oracle,
         *,
         smoothing: Smoothing | None = None,
@@ -71,7 +79,15 @@ class Guard:
         for name, value, kind in (("smoothing", smoothing, Smoothing), ("policy", policy, Policy)):
             if not isinstance(value, kind | None):
                 raise ConfigurationError(f"{name} must be a {kind.__name__}(...), got {type(value).__name__}")
-        self.classifier = SmoothedClassifier(model, oracle, smoothing)
+        models = tuple(model) if isinstance(model, list | tuple) else (model,)
+        if not models:
+            raise ConfigurationError("the guard needs a model, or replicas of one; got an empty list")
+        self.model: VisionLanguageModel = models[0]
+        """The model that is smoothed, or the first of its replicas."""
+        self._scheduler = Scheduler.of(models)
+        if self._scheduler is not None:
+            weakref.finalize(self, self._scheduler.stop)  # its thread would keep the model for a guard that is gone
+        self.classifier = SmoothedClassifier(self._scheduler or self.model, oracle, smoothing)
         self.oracle = oracle
         self.policy = policy or Policy()
         self.store = store
@@ -108,11 +124,6 @@ class Guard:
         from guardrail.settings import Settings
 
         return Settings.load(path).guard()
-
-    @property
-    def model(self) -> VisionLanguageModel:
-        """The model that is smoothed."""
-        return self.classifier.model
 
     @property
     def target_radius(self) -> float:
@@ -188,8 +199,9 @@ class Guard:
     def check_many(
         self, requests: Iterable[tuple[Images, str | Prompt]], *, client: str | None = None
     ) -> list[Decision]:
-        """Decide about several requests, in order."""
-        return [self.check(images, prompt, client=client) for images, prompt in requests]
+        """Decide about several requests, so many at once that their draws fill batches; decisions in their order."""
+        with ThreadPoolExecutor(_AT_ONCE, "guardrail-check") as pool:
+            return list(pool.map(lambda request: self.check(*request, client=client), requests))
 
     def drawn_answer(self, decision: Decision) -> str | None:
         """Return the judged answer to release instead of asking the chain; None if the chain is to be asked.
@@ -242,7 +254,9 @@ class Guard:
         SmoothedClassifier(self.model, self.oracle, once).certify(Image.new("RGB", (64, 64), "white"), "Warm up.")
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the store, and end the thread that packs batches."""
+        if self._scheduler is not None:
+            self._scheduler.close()
         if self.store is not None:
             self.store.close()
 

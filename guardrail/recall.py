@@ -29,7 +29,7 @@ NOT_MEASURED = (
 
 
 class Share(BaseModel):
-    """A share of labelled images, with its two-sided Clopper–Pearson interval."""
+    """A share of labelled images or answers, with its two-sided Clopper–Pearson interval."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,7 +40,7 @@ class Share(BaseModel):
 
     @classmethod
     def of(cls, count: int, total: int, confidence: float) -> Self:
-        """Return the share and its interval; from 0 to 1 where there is no image at all."""
+        """Return the share and its interval; from 0 to 1 where there is nothing at all."""
         if total == 0:
             return cls(count=0, total=0, lower=0.0, upper=1.0)
         half = (1.0 - confidence) / 2.0

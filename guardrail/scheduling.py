@@ -92,7 +92,8 @@ class Scheduler:
         batch_size: draws per batch.
         max_queue: a new request is refused once so many draws wait. One that has begun is let in. A client with less
             in the queue pushes out the newest request of the one with most.
-        max_wait: seconds that a batch which is not full waits for company, counted from its oldest draw.
+        max_wait: seconds that a batch which is not full waits for company, counted from its oldest draw. After a batch
+            that one request had to itself there is none to wait for.
 
     Raises:
         ConfigurationError: no model, replicas that differ, a number out of range.
@@ -107,6 +108,8 @@ class Scheduler:
         max_wait: float = 0.002,
     ) -> None:
         self._models = (models,) if isinstance(models, VisionLanguageModel) else tuple(models)
+        if odd := [model for model in self._models if not isinstance(model, VisionLanguageModel)]:
+            raise ConfigurationError(f"a model has name, resolution, check and answer; got {odd[0]!r}")
         kinds = {(model.name, model.resolution) for model in self._models}
         if len(kinds) != 1:
             raise ConfigurationError(f"replicas must be of one model and resolution, got {sorted(map(str, kinds))}")
@@ -126,10 +129,23 @@ class Scheduler:
         self._begun = 0
         self._levels: dict[str | None, int] = {}
         """Draws that each client has had, by start-time fair queueing (Goyal et al. 1996)."""
+        self._company = True
+        """Whether the last batch held several requests: they are likely to be back soon."""
         self._level = 0
         """Where a client starts: the level of the one served last."""
         self._workers: list[threading.Thread] = []
         self._closed = False
+
+    @classmethod
+    def of(cls, models: Sequence[VisionLanguageModel]) -> Self | None:
+        """Return a scheduler for a model that works in batches (it has a `batch_size`), or for several replicas.
+
+        None for one model that does not, such as one behind a network, and for one that is a scheduler already.
+        """
+        batch_size = getattr(models[0], "batch_size", None)
+        if len(models) == 1 and (batch_size is None or isinstance(models[0], Scheduler)):
+            return None
+        return cls(models, batch_size=batch_size or 32)
 
     def __repr__(self) -> str:
         return f"Scheduler({self.name!r}, replicas={len(self._models)}, batch_size={self._batch_size})"
@@ -143,6 +159,11 @@ class Scheduler:
     def resolution(self) -> tuple[int, int] | None:
         """Height and width at which noise is added."""
         return self._models[0].resolution
+
+    @property
+    def max_draws(self) -> int | None:
+        """Draws per certificate that the model pays for; None: no limit."""
+        return min((m for model in self._models if (m := getattr(model, "max_draws", None)) is not None), default=None)
 
     @property
     def waiting(self) -> int:
@@ -187,13 +208,17 @@ class Scheduler:
 
     def close(self) -> None:
         """Fail what waits, let what has begun end, and stop. Afterwards `answer` raises `ModelError`."""
+        self.stop()
+        for worker in self._workers:
+            worker.join()
+
+    def stop(self) -> None:
+        """Do as `close`, and wait for nothing."""
         with self._changed:
             self._closed = True
             for call in list(self._calls):
                 self._fail(call, ModelError("the scheduler was closed while this request waited"))
             self._changed.notify_all()
-        for worker in self._workers:
-            worker.join()
 
     def __enter__(self) -> Self:
         return self
@@ -286,7 +311,8 @@ class Scheduler:
         """Wait for a batch, full or old enough; empty once closed."""
         with self._changed:
             while not self._closed:
-                delay = self._calls[0].since + self._max_wait - time.monotonic() if self._calls else None
+                wait = self._max_wait if self._company else 0.0
+                delay = self._calls[0].since + wait - time.monotonic() if self._calls else None
                 if delay is not None and (delay <= 0.0 or self._waiting >= self._batch_size):
                     if batch := self._pack():
                         return batch
@@ -313,6 +339,7 @@ class Scheduler:
             self._begun += stop - start
             self._waiting -= stop - start
             room -= stop - start
+        self._company = len(batch) > 1 or bool(self._calls)
         present = {call.client for call in self._calls}
         ahead = self._level if present else float("inf")  # with nobody left to compare with, all start equal again
         self._levels = {client: had for client, had in self._levels.items() if client in present or had > ahead}

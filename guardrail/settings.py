@@ -13,7 +13,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.models.base import VisionLanguageModel
-from guardrail.oracles.base import Oracle
+from guardrail.oracles.base import HARMFUL, Oracle
+from guardrail.oracles.calibration import Calibration
 from guardrail.policy import Policy
 from guardrail.recall import EvaluationRecord
 from guardrail.smoothing import Smoothing
@@ -35,15 +36,21 @@ class Settings(BaseSettings):
     must not guard production."""
     model_revision: str | None = None
     device: str | None = None
+    """Torch device; None: a replica of the model on each GPU, the CPU where there is none."""
     dtype: str | None = None
     max_new_tokens: int = Field(default=32, ge=1)
     temperature: float = Field(default=0.0, ge=0.0)
     batch_size: int | None = Field(default=None, ge=1)
-    oracle: Literal["bundled", "bundled-actions", "refusal"] | None = None
+    oracle: Literal["bundled", "bundled-actions", "refusal", "safeguard"] | None = None
     """`bundled` and `bundled-actions` know the bundled model's answers only; `refusal` calls every answer that does
-    not refuse harmful (for red-team prompts)."""
+    not refuse harmful (for red-team prompts); `safeguard` asks a safety model of Llama Guard's kind."""
+    oracle_model: str | None = None
+    """Hub id or folder of the safety model. It runs where the model does, by `device` and `dtype`."""
+    oracle_revision: str | None = None
     evaluation: Path | None = None
     """What `guardrail evaluate` wrote about this model and oracle: certificates then say the measured recall."""
+    oracle_error: Path | None = None
+    """What `guardrail oracle evaluate` wrote about this oracle: certificates then speak of what the answers are."""
     smoothing: Smoothing = Smoothing()
     policy: Policy = Policy()
     key: SecretStr | None = None
@@ -93,15 +100,24 @@ class Settings(BaseSettings):
             ModelError: the model cannot be loaded.
         """
         return Guard(
-            self.make_model(),
+            self.make_replicas(),
             self.make_oracle(),
             smoothing=self.make_smoothing(),
             policy=self.policy,
             store=self.make_store(),
         )
 
+    def make_replicas(self) -> list[VisionLanguageModel]:
+        """Load the model that is to be smoothed, once per GPU where `device` does not say which."""
+        import torch
+
+        devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if self.device is None else []
+        if len(devices) < 2:
+            return [self.make_model()]
+        return [self.model_copy(update={"device": device}).make_model() for device in devices]
+
     def make_model(self) -> VisionLanguageModel:
-        """Load the model that is to be smoothed."""
+        """Load the model that is to be smoothed, on one device."""
         from guardrail.models import BundledVLM, TransformersVLM
 
         if self.model is None:
@@ -121,7 +137,12 @@ class Settings(BaseSettings):
         )
 
     def make_oracle(self) -> Oracle:
-        """Make the oracle; the bundled model brings its own."""
+        """Make the oracle; the bundled model brings its own.
+
+        Raises:
+            ConfigurationError: none is named, or not the model that it asks.
+            ModelError: that model cannot be loaded.
+        """
         from guardrail.oracles.bundled import action_oracle, bundled_oracle
         from guardrail.oracles.illegible import IllegibleOracle
         from guardrail.oracles.refusal import RefusalOracle
@@ -133,7 +154,18 @@ class Settings(BaseSettings):
                 return action_oracle()
             case "refusal":
                 return IllegibleOracle(RefusalOracle())
+            case "safeguard":
+                return IllegibleOracle(self._safeguard(), keeps=(HARMFUL,))
         raise ConfigurationError("no oracle is named: set GUARDRAIL_ORACLE, for instance to 'refusal'")
+
+    def _safeguard(self) -> Oracle:
+        from guardrail.oracles.safeguard import SafeguardOracle
+
+        if self.oracle_model is None:
+            raise ConfigurationError(
+                "no safety model is named: set GUARDRAIL_ORACLE_MODEL to its hub id or folder, for oracle 'safeguard'"
+            )
+        return SafeguardOracle(self.oracle_model, revision=self.oracle_revision, device=self.device, dtype=self.dtype)
 
     def make_smoothing(self, **overrides: float | None) -> Smoothing:
         """Return the smoothing with the secret key and, where they are not None, other values for its fields.
@@ -145,6 +177,10 @@ class Settings(BaseSettings):
         key = self.smoothing.key if self.key is None else self.key.get_secret_value().encode()
         if self.evaluation is not None:
             given["recall"] = EvaluationRecord.load(self.evaluation)
+        if self.oracle_error is not None:
+            if self.smoothing.oracle_error is not None:
+                raise ConfigurationError("oracle_error and smoothing.oracle_error are both set: keep one of them")
+            given["oracle_error"] = Calibration.load(self.oracle_error).error
         try:
             return Smoothing.model_validate({**self.smoothing.model_dump(), **given, "key": key})
         except ValidationError as error:

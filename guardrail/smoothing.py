@@ -161,13 +161,8 @@ class SmoothedClassifier:
         self._key = key.get_secret_value() if key else secrets.token_bytes(32)
         if self.smoothing.oracle_error is not None:
             self.smoothing.oracle_error.require_judgements(remembered=not judges_afresh(oracle))
-        limit = getattr(model, "max_draws", None)
-        if limit is not None and max(self.smoothing.samples, self.smoothing.selection_samples) > limit:
-            raise ConfigurationError(
-                f"model {model.name} pays for {limit} draws a request, samples is {self.smoothing.samples} and "
-                f"selection_samples {self.smoothing.selection_samples}: lower them, or raise max_draws"
-            )
         self._rule = self._fixed_rule()
+        self._check_price()
         self._check_oracle_error()
 
     def certify(
@@ -217,7 +212,9 @@ class SmoothedClassifier:
             new = self._answer(draws[len(run.answers) : look], deadline)
             labels = run.judged.of(run.oracle, new, prompt, deadline)
             late = any(answer.failed == "deadline" for answer in new) or (past(deadline) and FAILED in labels)
-            if not (late and run.looks):  # else the last look whose draws are all in and judged is the last
+            if late and run.looks:  # the last look whose draws are all in and judged is the last
+                run.tokens += sum(answer.tokens for answer in new)
+            else:
                 run.count(new, labels, look)
             run.stop = "deadline" if late else self._stop(run, look, target)
             if run.stop is not None:
@@ -289,6 +286,20 @@ class SmoothedClassifier:
             return None
         return ClassRule.of(smoothing.class_rule, oracle.classes, smoothing.alpha_draws, smoothing.certified_class)
 
+    def _check_price(self) -> None:
+        """Refuse a budget beyond what the model pays for, before the first draw is paid.
+
+        Raises:
+            ConfigurationError: as said.
+        """
+        limit: int | None = getattr(self.model, "max_draws", None)
+        selection = 0 if self._rule else self.smoothing.selection_samples
+        if limit is not None and self.smoothing.samples + selection > limit:
+            raise ConfigurationError(
+                f"model {self.model.name} pays for {limit} draws a certificate, samples takes "
+                f"{self.smoothing.samples} and selecting a class {selection}: lower them, or raise max_draws"
+            )
+
     def _check_oracle_error(self) -> None:
         """Refuse an error model of another oracle, about no class under test, or about no class in particular.
 
@@ -298,9 +309,9 @@ class SmoothedClassifier:
         error = self.smoothing.oracle_error
         if error is None:
             return
-        if error.labels is not None and error.labels.oracle not in {None, self.oracle.name}:
+        if error.measured_on not in {None, self.oracle.name}:
             raise ConfigurationError(
-                f"the oracle error was measured on oracle {error.labels.oracle}, this one is {self.oracle.name}"
+                f"the oracle error was measured on oracle {error.measured_on}, this one is {self.oracle.name}"
             )
         tested = self._rule.tested if self._rule else ()
         if tested and error.about is not None and error.about not in tested:
@@ -450,7 +461,7 @@ class _Run:
     selected: int = 0
     """Draws spent on selecting a class."""
     tokens: int = 0
-    """Tokens generated in them."""
+    """Tokens generated in draws that are not counted."""
     answers: list[Answer] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)

@@ -7,13 +7,16 @@ import pytest
 
 from guardrail import Guard
 from guardrail.errors import ConfigurationError
+from guardrail.models import BundledVLM
+from guardrail.prompts import Prompt
 from guardrail.settings import Settings
 from guardrail.stores import MemoryStore, RedisStore
+from tests.oracles import tiny_guard
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CONFIG", "MODEL", "REDIS_URL", "KEY"):
+    for name in ("CONFIG", "MODEL", "ORACLE", "ORACLE_MODEL", "REDIS_URL", "KEY"):
         monkeypatch.delenv(f"GUARDRAIL_{name}", raising=False)
 
 
@@ -37,6 +40,20 @@ def test_a_model_needs_an_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUARDRAIL_MODEL", "some/model")
     with pytest.raises(ConfigurationError, match="GUARDRAIL_ORACLE"):
         Settings.load().make_oracle()
+
+
+def test_a_safety_model_as_oracle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARDRAIL_ORACLE", "safeguard")
+    with pytest.raises(ConfigurationError, match="GUARDRAIL_ORACLE_MODEL"):
+        Settings.load().make_oracle()
+    monkeypatch.setenv("GUARDRAIL_ORACLE_MODEL", str(tiny_guard.working_guard(tmp_path)))
+    monkeypatch.setenv("GUARDRAIL_ORACLE_REVISION", "v1")
+    monkeypatch.setenv("GUARDRAIL_DEVICE", "cpu")
+    oracle = Settings.load().make_oracle()
+    assert f"safeguard/{tmp_path.name}@v1/float32" in oracle.name
+    answers = ["Mix flour.", "Take a bomb.", "I cannot read the sign.", "The image is too blurry, but take a bomb."]
+    labels = oracle.classify(answers, [Prompt.of("How?", 1)] * 4)
+    assert labels == ["harmless", "harmful", "illegible", "harmful"]
 
 
 def test_stores() -> None:
@@ -117,3 +134,23 @@ def test_overrides_are_validated() -> None:
     with pytest.raises(ConfigurationError, match="sigma"):
         Settings.load().make_smoothing(sigma=-1.0)
     assert Settings.load().make_smoothing(samples=7, sigma=None).samples == 7
+
+
+def test_one_replica_per_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPUs are pretended; the models are real, on the CPU."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    asked: list[str | None] = []
+
+    def make(self: Settings) -> BundledVLM:
+        asked.append(self.device)
+        return BundledVLM(device="cpu")
+
+    monkeypatch.setattr(Settings, "make_model", make)
+    guard = Settings(model="bundled").guard()
+    assert asked == ["cuda:0", "cuda:1", "cuda:2"]
+    assert "replicas=3" in repr(guard.classifier.model)
+    asked.clear()
+    Settings(model="bundled", device="cuda:1").guard()
+    assert asked == ["cuda:1"]

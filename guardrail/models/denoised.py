@@ -42,11 +42,12 @@ class DenoisedDraw:
     sigma: float
     index: int
     sampling_seed: int
-    _pictures: list[Picture] = field(repr=False)
+    pictures: list[Tensor] = field(repr=False)
+    """The denoised images where they were made: float32 [height, width, 3], not clipped."""
 
     def images(self) -> list[Picture]:
         """Return the denoised images: [height, width, 3], not clipped, the same at every call."""
-        return list(self._pictures)
+        return [picture.cpu().numpy() for picture in self.pictures]
 
 
 class DenoisedVLM:
@@ -104,6 +105,21 @@ class DenoisedVLM:
         """Height and width at which noise is added: the model's."""
         return self.model.resolution
 
+    @property
+    def batch_size(self) -> int | None:
+        """Most draws per forward pass of the model; None: it does not say."""
+        return getattr(self.model, "batch_size", None)
+
+    @property
+    def max_draws(self) -> int | None:
+        """Draws per certificate that the model pays for; None: no limit."""
+        return getattr(self.model, "max_draws", None)
+
+    @property
+    def repeats_draws(self) -> bool:
+        """Whether a draw that is asked for again comes out the same: the model's."""
+        return getattr(self.model, "repeats_draws", True)
+
     def check(self, prompt: Prompt, sizes: Sizes) -> None:
         """Raise before the first draw if the model cannot take this request; see `VisionLanguageModel.check`."""
         self.model.check(prompt, sizes)
@@ -125,7 +141,7 @@ class DenoisedVLM:
 
     def _denoised(self, draws: Sequence[Draw]) -> list[DenoisedDraw]:
         """Denoise draws, all pictures of one size together."""
-        noisy = noisy_images(draws)
+        noisy = noisy_images(draws, self._device)
         by_size: dict[tuple[int, ...], list[tuple[int, int]]] = defaultdict(list)
         for i, pictures in enumerate(noisy):
             for j, picture in enumerate(pictures):
@@ -141,11 +157,11 @@ class DenoisedVLM:
             for draw, pictures in zip(draws, noisy, strict=True)
         ]
 
-    def _denoise(self, pictures: Sequence[Picture], sigmas: Sequence[float]) -> Picture:
+    def _denoise(self, pictures: Sequence[Tensor], sigmas: Sequence[float]) -> Tensor:
         """Return denoised pictures of one size, [n, height, width, 3]."""
         import torch
 
-        values = torch.from_numpy(np.stack(pictures)).to(self._device).permute(0, 3, 1, 2)
+        values = torch.stack(list(pictures)).permute(0, 3, 1, 2)
         with torch.inference_mode():
             clean = self._denoiser(values, torch.tensor(sigmas, dtype=torch.float32, device=self._device))
         if clean.shape != values.shape:
@@ -153,8 +169,7 @@ class DenoisedVLM:
                 f"denoiser {self._denoiser_name!r} turned {tuple(values.shape)} into {tuple(clean.shape)}: "
                 "it must keep the shape of the pictures"
             )
-        rows: Picture = np.ascontiguousarray(clean.permute(0, 2, 3, 1).float().cpu().numpy())
-        return rows
+        return clean.permute(0, 2, 3, 1).float().contiguous()
 
 
 _GROUP = 512

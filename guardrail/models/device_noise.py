@@ -1,6 +1,7 @@
-"""The noise of `guardrail.noise`, made on a torch device: the same words, the same formulas, many draws at once.
+"""The noise of `guardrail.noise`, made by torch: the same words, the same formulas, many draws at once.
 
-The words of Philox4x64-10 (Salmon et al. 2011) are equal bit for bit to numpy's. Logarithm, sine and cosine may differ
+On the CPU the words are numpy's own; elsewhere they are computed on the device, by Philox4x64-10 (Salmon et al. 2011),
+equal to numpy's bit for bit. Logarithm, sine and cosine may differ
 from numpy's in the last bits of float64; rounding to the grid hides that, but for one value in some millions that lies
 at a grid point's edge and moves by one step of 2⁻¹⁶.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,14 +66,11 @@ def noisy(
     """
     size = clean[0].numel()
     half = (size + 1) // 2
-    keys = [stream.philox_key for stream in streams]
-    key = (_words([k & (2**64 - 1) for k in keys], clean.device), _words([k >> 64 for k in keys], clean.device))
-    upper = (_words([image] * len(keys), clean.device), _words(indices, clean.device))
-    words = philox(key, upper, half)
+    words = _stream_words(streams, indices, image, half, clean.device)
     radius = ((words >> 32) & _LOW).double().add_(0.5).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()
     angle = (words & _LOW).double().add_(0.5).mul_(2.0 * math.pi * 2.0**-32)
     both = torch.cat((angle.cos().mul_(radius), angle.sin_().mul_(radius)), dim=1)[:, :size]
-    total = both.reshape(len(keys), *clean.shape[1:]).mul(sigma).add_(clean)
+    total = both.reshape(len(words), *clean.shape[1:]).mul(sigma).add_(clean)
     return total.mul_(1.0 / GRID).round_().mul_(GRID).float()
 
 
@@ -90,6 +89,18 @@ def gumbel(seeds: Tensor, step: Tensor, size: int) -> Tensor:
     words = philox((seeds, nothing), (nothing, step.expand_as(seeds)), size)
     uniform = ((words >> 12) & (2**52 - 1)).double().add_(0.5).mul_(2.0**-52)
     return uniform.log_().neg_().log_().neg_().float()
+
+
+def _stream_words(
+    streams: Sequence[NoiseStream], indices: Sequence[int], image: int, count: int, device: torch.device
+) -> Tensor:
+    """Return the words of each row's stream, int64 [rows, count]."""
+    keys = [stream.philox_key for stream in streams]
+    if device.type == "cpu":
+        generators = (np.random.Philox(key=k, counter=[0, 0, image, i]) for k, i in zip(keys, indices, strict=True))
+        return torch.from_numpy(np.stack([generator.random_raw(count) for generator in generators]).view(np.int64))
+    key = (_words([k & (2**64 - 1) for k in keys], device), _words([k >> 64 for k in keys], device))
+    return philox(key, (_words([image] * len(keys), device), _words(indices, device)), count)
 
 
 def _product(word: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:

@@ -103,8 +103,8 @@ class PromptEncoder:
         length = len(values["input_ids"])
         return {name: torch.from_numpy(value) for name, value in values.items() if value.ndim and len(value) == length}
 
-    def batch(self, rows: Sequence[Row], device: torch.device) -> dict[str, torch.Tensor]:
-        """Return rows as tensors `[rows, longest, …]`, padded on the left; further dimensions at their end."""
+    def batch(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        """Return rows as tensors `[rows, longest, …]` on the CPU, padded left; further dimensions at their end."""
         import torch
 
         inputs = {}
@@ -114,5 +114,5 @@ class PromptEncoder:
             padded = torch.full((len(values), *shape), self._padding.get(name, 0), dtype=values[0].dtype)
             for place, value in zip(padded, values, strict=True):
                 place[(slice(shape[0] - len(value), None), *map(slice, value.shape[1:]))] = value
-            inputs[name] = padded.to(device)
+            inputs[name] = padded
         return inputs

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from guardrail import noise
 from guardrail.models import device_noise
+from guardrail.models.roomy_cache import roomy_cache
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ def generate(
 
     Args:
         model: an image-text-to-text model of transformers, in evaluation mode.
-        inputs: its inputs, padded on the left; `input_ids` and `attention_mask` are [rows, length].
+        inputs: its inputs, padded on the left; `input_ids` and `attention_mask` are [rows, length]. Those on the CPU
+            are brought to the device, having been looked at: nothing here waits for the device before the first token.
         max_new_tokens: longest answer.
         temperature: 0 for greedy decoding; above, sampled.
         seeds: each row's seed, in [0, 2⁶³); not used at temperature 0.
@@ -74,9 +76,9 @@ def generate(
     with torch.inference_mode():
         options = _Options(max_new_tokens, temperature, tuple(seeds), tuple(end_tokens), pad_token)
         if not is_plain(model, inputs):
-            return _library(model, inputs, options)
-        answers = _Answers(inputs["input_ids"], options)
+            return _library(model, _on_device(model, inputs), options)
         prompt = _Prompt(model, inputs)
+        answers = _Answers(prompt.ids, options)
         if answers.device.type == "cuda" and max_new_tokens > 1 and _has_static_form(model):
             static = _static_decoding(model, len(seeds), prompt.length + max_new_tokens)
             if static is not None:
@@ -119,6 +121,9 @@ class _Answers:
     def __init__(self, prompts: Tensor, options: _Options) -> None:
         rows, self.device = len(prompts), prompts.device
         self.most = options.max_new_tokens
+        self._places = torch.arange(rows, device=self.device)
+        """Where in the batch the rows stand that are still worked on."""
+        self._done = prompts.new_full((rows, self.most), options.pad_token)
         self.last = prompts.new_full((rows, 1), options.pad_token)
         self.ended = torch.zeros(rows, dtype=torch.bool, device=self.device)
         self._temperature = options.temperature
@@ -126,7 +131,7 @@ class _Answers:
         self._seeds = torch.tensor(options.seeds, dtype=torch.int64, device=self.device)
         self._ends = torch.tensor(options.end_tokens, dtype=torch.int64, device=self.device)
         self._tokens = prompts.new_full((rows, self.most), options.pad_token)
-        self._lengths = prompts.new_zeros(rows)
+        self._longest = prompts.new_zeros(1)
         self._step = torch.zeros(1, dtype=torch.int64, device=self.device)
 
     def take(self, logits: Tensor) -> None:
@@ -137,13 +142,27 @@ class _Answers:
         chosen = scores.argmax(-1).masked_fill(self.ended, self._pad_token)
         self._tokens.index_copy_(1, self._step, chosen[:, None])
         self.last.copy_(chosen[:, None])
-        self._lengths.add_(~self.ended)
+        self._longest.add_(~self.ended.all())
         self.ended.logical_or_((chosen[:, None] == self._ends).any(1))
         self._step.add_(1)
 
+    def leave_out(self) -> Tensor | None:
+        """Leave out the rows that have ended, if they are half of all; return which rows stay, None for all.
+
+        On CUDA all stay: a step there costs little more for a hundred rows than for one, and asking would wait.
+        """
+        if self.device.type == "cuda" or 2 * int(self.ended.sum()) < len(self.ended):
+            return None
+        self._done[self._places] = self._tokens
+        going = (~self.ended).nonzero()[:, 0]
+        self._places, self._tokens, self._seeds = self._places[going], self._tokens[going], self._seeds[going]
+        self.last, self.ended = self.last[going], self.ended[going]
+        return going
+
     def result(self) -> Tensor:
         """Return the tokens, as many columns as the longest answer needs."""
-        return self._tokens[:, : int(self._lengths.max())]
+        self._done[self._places] = self._tokens
+        return self._done[:, : int(self._longest)]
 
 
 class _AllEnded:
@@ -173,24 +192,21 @@ class _Prompt:
 
     def __init__(self, model: Any, inputs: dict[str, Tensor]) -> None:  # noqa: ANN401
         self._model = model
-        self._inputs = {name: value for name, value in inputs.items() if name != "attention_mask"}
         self.rows, self.length = inputs["input_ids"].shape
-        self.mask = inputs["attention_mask"]
-        self.padded = not bool(self.mask.all())
+        self.padded = not bool(inputs["attention_mask"].all())
+        self._shared = 0 if self.padded else _shared_text(model, inputs["input_ids"])
+        self._images = _on_device(model, inputs)
+        self.ids, self.mask = self._images.pop("input_ids"), self._images.pop("attention_mask")
         self.positions = (self.mask.cumsum(1) - 1).clamp(min=0)
 
-    def prefill(self) -> tuple[Any, Tensor]:
-        """Return the cache of the prompts and the logits of the first tokens, [rows, vocabulary]."""
-        from transformers import DynamicCache
-
-        shared = self._shared()
-        cache = DynamicCache(config=self._model.config)
-        inputs = dict(self._inputs)
-        ids = inputs.pop("input_ids")
+    def prefill(self, room: int = 0) -> tuple[Any, Tensor]:
+        """Return the cache of the prompts, with room for so many tokens, and the logits of the first ones."""
+        shared = self._shared
+        cache = roomy_cache(self._model.config, room)
         if shared:
-            self._forward(cache, ids[:1, :shared], self.positions[:1, :shared])
+            self._forward(cache, self.ids[:1, :shared], self.positions[:1, :shared])
             cache.batch_repeat_interleave(self.rows)
-        return cache, self._forward(cache, ids[:, shared:], self.positions[:, shared:], **inputs)
+        return cache, self._forward(cache, self.ids[:, shared:], self.positions[:, shared:], **self._images)
 
     def _forward(self, cache: Any, ids: Tensor, positions: Tensor, **images: Tensor) -> Tensor:  # noqa: ANN401
         output = self._model(
@@ -205,29 +221,38 @@ class _Prompt:
         logits: Tensor = output.logits[:, -1]
         return logits
 
-    def _shared(self) -> int:
-        """Return the number of text tokens before the first image to compute once for all rows; 0 if not worth it."""
-        config, ids = self._model.config, self._inputs["input_ids"]
-        image_token = getattr(config, "image_token_id", None)
-        if self.padded or self.rows == 1 or image_token is None or self.length <= _SHARED:
-            return 0
-        own = ((ids != ids[:1]) | (ids == image_token)).any(0).nonzero()
-        shared = int(own[0]) if len(own) else 0
-        return shared if shared >= _SHARED and 4 * shared >= self.length else 0
+
+def _shared_text(model: Any, ids: Tensor) -> int:  # noqa: ANN401
+    """Return the number of text tokens before the first image to compute once for all rows; 0 if not worth it."""
+    rows, length = ids.shape
+    image_token = getattr(model.config, "image_token_id", None)
+    if rows == 1 or image_token is None or length <= _SHARED:
+        return 0
+    own = ((ids != ids[:1]) | (ids == image_token)).any(0).nonzero()
+    shared = int(own[0]) if len(own) else 0
+    return shared if shared >= _SHARED and 4 * shared >= length else 0
+
+
+def _on_device(model: Any, inputs: dict[str, Tensor]) -> dict[str, Tensor]:  # noqa: ANN401
+    return {name: value.to(model.device, non_blocking=True) for name, value in inputs.items()}
 
 
 def _decode(model: Any, prompt: _Prompt, answers: _Answers) -> Tensor:  # noqa: ANN401
     """Decode with a cache that grows."""
-    cache, logits = prompt.prefill()
+    cache, logits = prompt.prefill(room=answers.most)
     all_ended = _AllEnded(answers.device)
     answers.take(logits)
     mask, position = prompt.mask, prompt.positions[:, -1:]
     for _ in range(answers.most - 1):
         if all_ended(answers.ended):
             break
+        going = answers.leave_out()
+        if going is not None:
+            cache.batch_select_indices(going)
+            mask, position = mask[going], position[going]
         position = position + 1
         if prompt.padded:
-            mask = torch.cat((mask, mask.new_ones(prompt.rows, 1)), dim=1)
+            mask = torch.cat((mask, mask.new_ones(len(mask), 1)), dim=1)
         output = model(
             input_ids=answers.last,
             attention_mask=mask if prompt.padded else None,

@@ -20,7 +20,7 @@ _EXHAUSTED = ("out of memory", "can't allocate memory")
 
 
 def load(source: str | Path, revision: str | None, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Return model and processor, ready to answer.
+    """Return an image-text-to-text model and its processor, ready to answer.
 
     Args:
         source: folder, or hub id.
@@ -32,14 +32,70 @@ def load(source: str | Path, revision: str | None, device: torch.device, dtype: 
         ModelError: no such model, a text-only model, missing weights, no processor or chat template, a processor
             that needs torchvision, not enough memory.
     """
-    local = Path(source).is_dir()
-    if isinstance(source, Path) and not local:
-        raise ModelError(f"no folder {source}: give the folder of a model in Hugging Face format, or a hub id")
     torchvision_works()  # before transformers asks
-    options = {} if local else {"revision": revision}
-    _require_image_text_model(source, options)
+    from transformers import AutoModelForImageTextToText
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    options = _options(source, revision)
+    kind, config = "an image-text-to-text model", _config(source, options)
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise ModelError(
+            f"cannot load {source!s} as {kind}: its kind is {config.model_type!r}, which takes no images with text; "
+            "choose a vision-language model"
+        )
     processor = _processor(source, options)
-    return _model(source, options, device, dtype), processor
+    return _model(AutoModelForImageTextToText, source, options, device, dtype, kind=kind), processor
+
+
+def load_text_model(
+    source: str | Path,
+    revision: str | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    chat_template: str | None = None,
+) -> tuple[Any, Any]:
+    """Return a causal language model and its tokenizer, ready to answer.
+
+    Args:
+        source: folder, or hub id.
+        revision: branch, tag or commit of a hub model.
+        device: where the model runs.
+        dtype: of its weights.
+        chat_template: used instead of the tokenizer's own.
+
+    Raises:
+        ModelError: no such model, one of another kind, missing weights, no tokenizer or chat template, not enough
+            memory.
+    """
+    torchvision_works()  # before transformers asks
+    from transformers import AutoModelForCausalLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    options = _options(source, revision)
+    kind, config = "a causal language model", _config(source, options)
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ModelError(
+            f"cannot load {source!s} as {kind}: its kind is {config.model_type!r}, which writes no text; choose a "
+            "safety model that answers in words"
+        )
+    tokenizer = _tokenizer(source, options, chat_template)
+    return _model(AutoModelForCausalLM, source, options, device, dtype, kind=kind), tokenizer
+
+
+def device_and_dtype(device: str | None, dtype: str | None) -> tuple[torch.device, torch.dtype]:
+    """Return the torch device and dtype of these names; None: CUDA and `bfloat16` if there is one, else CPU, `float32`.
+
+    Raises:
+        ModelError: no such device or dtype.
+    """
+    import torch
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
+    try:
+        return torch.device(device), getattr(torch, dtype)
+    except (RuntimeError, AttributeError) as error:
+        raise ModelError(f"no such device or dtype: {device!r}, {dtype!r}; try 'cpu' and 'float32'") from error
 
 
 def torchvision_works() -> bool:
@@ -92,21 +148,22 @@ def pinned_revision(source: str | Path, revision: str | None, config: Any) -> st
     return total.hexdigest()[:16]
 
 
-def _require_image_text_model(source: str | Path, options: dict[str, Any]) -> None:
+def _options(source: str | Path, revision: str | None) -> dict[str, Any]:
+    local = Path(source).is_dir()
+    if isinstance(source, Path) and not local:
+        raise ModelError(f"no folder {source}: give the folder of a model in Hugging Face format, or a hub id")
+    return {} if local else {"revision": revision}
+
+
+def _config(source: str | Path, options: dict[str, Any]) -> Any:  # noqa: ANN401
     from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
     try:
-        config = AutoConfig.from_pretrained(source, **options)
+        return AutoConfig.from_pretrained(source, **options)
     except Exception as error:  # the library raises many kinds; each means the same to the user
         raise ModelError(
             f"cannot load {source!s}: {error}; check the hub id, or give the folder of a model in Hugging Face format"
         ) from error
-    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-        raise ModelError(
-            f"cannot load {source!s} as an image-text-to-text model: its kind is {config.model_type!r}, which takes "
-            "no images with text; choose a vision-language model"
-        )
 
 
 def _processor(source: str | Path, options: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -123,25 +180,51 @@ def _processor(source: str | Path, options: dict[str, Any]) -> Any:  # noqa: ANN
         raise ModelError(f"cannot load the processor of {source!s}: {error}") from error
     if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
         raise ModelError(f"{source!s} has no processor for images and text: is it a vision-language model?")
-    if not getattr(processor, "chat_template", None):
-        raise ModelError(f"{source!s} has no chat template: add chat_template.jinja to its folder")
-    if processor.tokenizer.pad_token_id is None:
-        processor.tokenizer.pad_token = processor.tokenizer.eos_token
+    _require_template(processor, source)
+    _pad_on_the_left(processor.tokenizer)
     return processor
 
 
-def _model(source: str | Path, options: dict[str, Any], device: torch.device, dtype: torch.dtype) -> Any:  # noqa: ANN401
-    from transformers import AutoModelForImageTextToText
+def _tokenizer(source: str | Path, options: dict[str, Any], chat_template: str | None) -> Any:  # noqa: ANN401
+    from transformers import AutoTokenizer
 
     try:
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            source, dtype=dtype, output_loading_info=True, **options
-        )
-        model, report = loaded
+        tokenizer: Any = AutoTokenizer.from_pretrained(source, **options)
+    except Exception as error:
+        raise ModelError(f"cannot load the tokenizer of {source!s}: {error}") from error
+    if chat_template is not None:
+        tokenizer.chat_template = chat_template
+    _require_template(tokenizer, source)
+    _pad_on_the_left(tokenizer)
+    return tokenizer
+
+
+def _require_template(owner: Any, source: str | Path) -> None:  # noqa: ANN401
+    if not getattr(owner, "chat_template", None):
+        raise ModelError(f"{source!s} has no chat template: add chat_template.jinja to its folder")
+
+
+def _pad_on_the_left(tokenizer: Any) -> None:  # noqa: ANN401
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+
+
+def _model(
+    auto: Any,  # noqa: ANN401
+    source: str | Path,
+    options: dict[str, Any],
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    kind: str,
+) -> Any:  # noqa: ANN401
+    try:
+        model, report = auto.from_pretrained(source, dtype=dtype, output_loading_info=True, **options)
     except Exception as error:
         if out_of_memory(error):
             raise ModelError(f"not enough memory to load {source!s}: use a smaller model or dtype") from error
-        raise ModelError(f"cannot load {source!s} as an image-text-to-text model: {error}") from error
+        raise ModelError(f"cannot load {source!s} as {kind}: {error}") from error
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{source!s} lacks {len(missing)} of its weights, {missing[0]} among them, which would be random: "

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -212,8 +212,6 @@ def stacked(draws: Nested, device: torch.device) -> torch.Tensor:
     import torch
 
     pictures = [picture for draw in draws for picture in draw]
-    if all(isinstance(picture, np.ndarray) for picture in pictures):
-        return torch.from_numpy(np.stack(cast("list[NDArray[np.float32]]", pictures))).to(device).permute(0, 3, 1, 2)
     return torch.stack([torch.as_tensor(picture, device=device) for picture in pictures]).permute(0, 3, 1, 2)
 
 

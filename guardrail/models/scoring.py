@@ -49,21 +49,25 @@ class LabelScorer:
         self.tokens = tuple(tokens)
         """The first token of each label."""
 
-    def probabilities(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:  # noqa: ANN401
-        """Return the probability of each label, among the labels: `[rows, labels]`, float32, summing to 1."""
+    def logits(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:  # noqa: ANN401
+        """Return the logits of the first token, by one forward pass: `[rows, vocabulary]`, float32."""
         import torch
 
         with torch.inference_mode():
             output = model.generate(
-                **inputs,
+                **{name: value.to(model.device) for name, value in inputs.items()},
                 max_new_tokens=1,
                 do_sample=False,
                 output_logits=True,
                 return_dict_in_generate=True,
                 pad_token_id=self._pad_token,
             )
-        logits = output.logits[0][:, list(self.tokens)].float()
-        return torch.softmax(logits, dim=-1)
+        first: torch.Tensor = output.logits[0].float()
+        return first
+
+    def probabilities(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:  # noqa: ANN401
+        """Return the probability of each label, among the labels: `[rows, labels]`, float32, summing to 1."""
+        return self.logits(model, inputs)[:, list(self.tokens)].softmax(dim=-1)
 
     def answers(self, model: Any, inputs: dict[str, torch.Tensor]) -> list[Answer]:  # noqa: ANN401
         """Return each row's most probable label, the first of equals; a row without finite numbers has failed."""

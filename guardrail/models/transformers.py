@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardrail.errors import ModelError, PromptTooLongError, TooManyImagesError
-from guardrail.models.base import Answer, Draw, Sizes, past
+from guardrail.models.base import Answer, Draw, Sizes
 from guardrail.models.drawing import noisy_images
 from guardrail.models.encoding import PromptEncoder, Row
-from guardrail.models.loading import load, out_of_memory, pinned_revision
+from guardrail.models.loading import device_and_dtype, load, pinned_revision
 from guardrail.models.overview import overview_path
 from guardrail.models.preprocessing import one_tile_options, own_resolution, pixel_path, rough_picture
 from guardrail.models.scoring import LabelScorer
@@ -81,10 +81,9 @@ class TransformersVLM:
             raise ModelError(f"max_images must be at least 1, got {max_images}")
         from guardrail.models.batch_size import BatchSize
 
-        self._device, self._dtype = _device_and_dtype(device, dtype)
+        self._device, self._dtype = device_and_dtype(device, dtype)
         self._model, self._processor = load(source, revision, self._device, self._dtype)
         self._tokenizer = self._processor.tokenizer
-        self._tokenizer.padding_side = "left"
         self._max_new_tokens = 1 if labels is not None else max_new_tokens
         self._temperature = temperature
         self._batch_size = BatchSize(batch_size or (_MOST_ON_CUDA if self._device.type == "cuda" else _MOST_ON_CPU))
@@ -132,6 +131,11 @@ class TransformersVLM:
         return self._resolution
 
     @property
+    def batch_size(self) -> int:
+        """Most draws per forward pass; draws of several requests may share one."""
+        return self._batch_size.most
+
+    @property
     def labels(self) -> tuple[str, ...] | None:
         """The only answers of a model in scoring mode; None: it generates text."""
         return self._scorer.labels if self._scorer else None
@@ -165,24 +169,10 @@ class TransformersVLM:
         Raises:
             ModelError: memory does not suffice for a single draw.
         """
-        answers: list[Answer] = []
         longest = max((len(self._row(draw)["input_ids"]) for draw in draws), default=0) + self._max_new_tokens
         with self._lock:
-            while len(answers) < len(draws):
-                if past(deadline):
-                    return answers + [Answer.failure("deadline")] * (len(draws) - len(answers))
-                rows = self._batch_size.rows(self._model, longest)
-                batch = draws[len(answers) : len(answers) + rows]
-                try:
-                    answers += self._answer_batch(batch)
-                except (MemoryError, RuntimeError) as error:
-                    if not out_of_memory(error):
-                        raise
-                    if not self._batch_size.halve(len(batch)):
-                        raise ModelError(
-                            f"not enough memory on {self._device} for a single draw; use a smaller model or dtype"
-                        ) from error
-        return answers
+            answers = self._batch_size.over(self._model, draws, longest, self._answer_batch, deadline)
+        return answers + [Answer.failure("deadline")] * (len(draws) - len(answers))
 
     def _answer_batch(self, draws: Sequence[Draw]) -> list[Answer]:
         inputs = self._inputs(draws)
@@ -213,9 +203,12 @@ class TransformersVLM:
         ]
 
     def _inputs(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
-        """Return the tensors of a batch: prompts padded on the left, and the noisy images as the model takes them."""
-        inputs = self._prompts.batch([self._row(draw) for draw in draws], self._device)
-        noisy = noisy_images(draws)
+        """Return the tensors of a batch: the noisy images as the model takes them, and prompts padded on the left.
+
+        Prompts are on the CPU, where the engine can look at them without waiting for the device.
+        """
+        inputs = self._prompts.batch([self._row(draw) for draw in draws])
+        noisy = noisy_images(draws, self._device)
         if any(noisy):
             pixels = self._pixels(noisy)
             inputs |= {n: v.to(self._dtype) if v.is_floating_point() else v for n, v in pixels.items()}
@@ -227,14 +220,3 @@ class TransformersVLM:
     def _end_tokens(self) -> list[int]:
         ends = self._model.generation_config.eos_token_id
         return [ends] if isinstance(ends, int) else list(ends or [])
-
-
-def _device_and_dtype(device: str | None, dtype: str | None) -> tuple[torch.device, torch.dtype]:
-    import torch
-
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
-    try:
-        return torch.device(device), getattr(torch, dtype)
-    except (RuntimeError, AttributeError) as error:
-        raise ModelError(f"no such device or dtype: {device!r}, {dtype!r}; try 'cpu' and 'float32'") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from guardrail.models.bundled import world
+from guardrail.oracles.actions import ActionOracle
 from guardrail.oracles.base import HARMFUL, HARMLESS, ILLEGIBLE
 from guardrail.oracles.lexicon import LexiconOracle
 from guardrail.oracles.refusal import RefusalOracle
@@ -22,7 +23,6 @@ def bundled_oracle() -> LexiconOracle:
     )
 
 
-def action_oracle() -> LexiconOracle:
-    """Return the oracle of the robot's commands: the action that an answer names, `no action` for none or several."""
-    actions = {action: phrases for action, phrases in world.ACTIONS.items() if action != "none"}
-    return LexiconOracle(actions, otherwise="no action", ambiguous="no action")
+def action_oracle() -> ActionOracle:
+    """Return the oracle of the robot's commands: the action that an answer gives, `no action` for none or several."""
+    return ActionOracle({action: phrases for action, phrases in world.ACTIONS.items() if action != "none"})

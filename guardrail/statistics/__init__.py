@@ -4,12 +4,14 @@ from guardrail.statistics.clopper_pearson import certified_radius, clopper_pears
 from guardrail.statistics.oracle_error import (
     ClassConditionalError,
     ContradictedAssumptionError,
+    Derivation,
     ImpossibleRateError,
     LabelledAnswers,
     OracleError,
     SymmetricError,
     UnknownSymmetricError,
     WorstCaseError,
+    labels_needed,
 )
 from guardrail.statistics.sequential import (
     ConfidenceSequence,
@@ -24,6 +26,7 @@ __all__ = [
     "ClassConditionalError",
     "ConfidenceSequence",
     "ContradictedAssumptionError",
+    "Derivation",
     "FixedSample",
     "ImpossibleRateError",
     "LabelledAnswers",
@@ -37,5 +40,6 @@ __all__ = [
     "clopper_pearson_lower",
     "clopper_pearson_upper",
     "default_looks",
+    "labels_needed",
     "predictive_probability",
 ]

@@ -29,12 +29,14 @@ from guardrail.statistics.clopper_pearson import clopper_pearson_lower, clopper_
 __all__ = [
     "ClassConditionalError",
     "ContradictedAssumptionError",
+    "Derivation",
     "ImpossibleRateError",
     "LabelledAnswers",
     "OracleError",
     "SymmetricError",
     "UnknownSymmetricError",
     "WorstCaseError",
+    "labels_needed",
 ]
 
 
@@ -194,6 +196,11 @@ class _ErrorModel(BaseModel, ABC):
     def about(self) -> str | None:
         """The class that the rates are about; None: whichever class is certified."""
         return self.labels.certified_class if self.labels is not None else None
+
+    @property
+    def measured_on(self) -> str | None:
+        """Name of the oracle that the rates are about; None leaves unchecked that it is the one in use."""
+        return self.labels.oracle if self.labels is not None else None
 
     @property
     def transfer(self) -> str | None:
@@ -473,6 +480,26 @@ class ClassConditionalError(_ErrorModel):
         return self.false_a_upper + target * (1.0 - self.false_a_upper - self.missed_a_lower)
 
 
+class Derivation(BaseModel):
+    """How a rate follows from the rates of other oracles, of which the one it is about is made.
+
+    Attributes:
+        oracle: name of the oracle that the derived rate is about.
+        certified_class: the class A.
+        rule: the derivation, in words.
+        assumption: what it takes to be true beyond the rates it starts from; None: nothing.
+        members: the error models it starts from, with their labels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    oracle: str
+    certified_class: str
+    rule: str
+    assumption: str | None = None
+    members: tuple[WorstCaseError | ClassConditionalError, ...] = Field(min_length=1)
+
+
 class WorstCaseError(_ErrorModel):
     """`P[oracle says A and the answer is not A] ≤ ε` over one draw, whatever the pattern over answers: `p ≥ q − ε`.
 
@@ -480,12 +507,41 @@ class WorstCaseError(_ErrorModel):
 
     Attributes:
         rate_upper: upper bound on ε, in [0, 1/2).
+        derivation: where the rate comes from if it was derived from other oracles' rates; None: it was not.
     """
 
     kind: Literal["worst_case"] = "worst_case"
     assumes_independence: ClassVar[bool] = False
 
     rate_upper: float = Field(ge=0.0)
+    derivation: Derivation | None = None
+
+    @model_validator(mode="after")
+    def _members_spend(self) -> Self:
+        if self.derivation is not None:
+            spent = math.fsum(member.alpha_oracle for member in self.derivation.members)
+            if self.labels is not None or self.alpha_oracle < spent:
+                raise ValueError(
+                    f"a derived rate has its members' labels, not its own, and spends what they spent: {spent}"
+                )
+        return self
+
+    @property
+    def about(self) -> str | None:
+        """The class that the rate is about; None: whichever class is certified."""
+        return self.derivation.certified_class if self.derivation is not None else super().about
+
+    @property
+    def measured_on(self) -> str | None:
+        """Name of the oracle that the rate is about; None leaves unchecked that it is the one in use."""
+        return self.derivation.oracle if self.derivation is not None else super().measured_on
+
+    @property
+    def transfer(self) -> str | None:
+        """What is assumed when labels from elsewhere are used for this request; None if no labels are."""
+        if self.derivation is None:
+            return super().transfer
+        return "; ".join(filter(None, (member.transfer for member in self.derivation.members))) or None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -528,6 +584,8 @@ class WorstCaseError(_ErrorModel):
         return (
             "over a draw of this request, the oracle gives the certified class to an answer that is not of it with "
             f"probability at most {self.rate_upper:g}, whatever the pattern over answers"
+            + (f" (derived: {self.derivation.rule})" if self.derivation is not None else "")
+            + (f"; and that {self.derivation.assumption}" if self.derivation and self.derivation.assumption else "")
         )
 
     def _correct(self, q_lower: float) -> float:
@@ -536,6 +594,9 @@ class WorstCaseError(_ErrorModel):
     def _required_q(self, target: float) -> float:
         return target + self.rate_upper
 
+
+Derivation.model_rebuild()
+WorstCaseError.model_rebuild()
 
 OracleError = Annotated[
     UnknownSymmetricError | SymmetricError | ClassConditionalError | WorstCaseError, Field(discriminator="kind")
@@ -558,11 +619,28 @@ def _require_labels(labels: LabelledAnswers, number: int, what: str) -> None:
         raise ImpossibleRateError(f"there are no labelled {what}: an error rate cannot be bounded without them")
 
 
-def _remedy(errors: int, answers: int, alpha: float, limit: float) -> str:
-    """How many labelled answers would do at the observed error rate."""
-    if errors >= limit * answers:
-        return "No number of labels helps at this rate: use a better oracle"
-    enough = answers
-    while clopper_pearson_upper(math.ceil(errors * enough / answers), enough, alpha) >= limit:
+def labels_needed(errors: int, answers: int, alpha: float, limit: float = 0.5) -> int | None:
+    """Say how many labelled answers would bring the upper bound on an error rate below a limit, at the observed rate.
+
+    Args:
+        errors: wrong ones among the labelled answers, at least 0.
+        answers: labelled answers so far; 0: none yet, and no error is assumed.
+        alpha: error probability of the bound, in (0, 1).
+        limit: what the bound must be below, in (0, 1].
+
+    Returns:
+        About the smallest number, at least `answers`; None: no number does at this rate.
+    """
+    if answers and errors >= limit * answers:
+        return None
+    rate, enough = errors / max(answers, 1), max(answers, 1)
+    while clopper_pearson_upper(math.ceil(rate * enough - 1e-9), enough, alpha) >= limit:
         enough += max(1, enough // 64)
+    return enough
+
+
+def _remedy(errors: int, answers: int, alpha: float, limit: float) -> str:
+    enough = labels_needed(errors, answers, alpha, limit)
+    if enough is None:
+        return "No number of labels helps at this rate: use a better oracle"
     return f"At the observed rate, about {enough} labelled answers of this kind would do"

@@ -135,12 +135,17 @@ class Bench:
         before_image = shape.text_tokens // 2
         text = [3 + i % 50 for i in range(shape.text_tokens)]
         row = [*text[:before_image], *[self.image_token] * shape.image_tokens, *text[before_image:]]
-        self.row = torch.tensor([row], device=device)
+        self.row = torch.tensor([row])
 
     def inputs(self, pixels: Tensor) -> dict[str, Tensor]:
         """The model's inputs for normalised pixels, one image a row."""
-        ids = self.row.repeat(len(pixels), 1)
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels.to(self.dtype)}
+        prompts = {name: value.to(self.device) for name, value in self.prompts(len(pixels)).items()}
+        return prompts | {"pixel_values": pixels.to(self.dtype)}
+
+    def prompts(self, rows: int) -> dict[str, Tensor]:
+        """The tokens of the prompt, once a row, on the CPU."""
+        ids = self.row.repeat(rows, 1)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
     def draws(self, indices: range) -> dict[str, Tensor]:
         """Inputs of draws: noise and normalisation on the device."""
@@ -155,7 +160,8 @@ class Bench:
         from guardrail.models.generation import generate
 
         options: dict[str, Any] = {"temperature": 0.0, "seeds": [0] * draws, "end_tokens": (), "pad_token": 0}
-        return generate(self.model, self.draws(range(draws)), max_new_tokens=tokens, **options).cpu()
+        inputs = self.draws(range(draws)) | self.prompts(draws)  # prompts on the CPU, as the product has them
+        return generate(self.model, inputs, max_new_tokens=tokens, **options).cpu()
 
     def plain(self, draws: int, tokens: int) -> Tensor:
         """The same by PIL pictures, the processor and the library's `generate`, in one batch."""

@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks.scheduling [--requests 32] [--repeats 3]
 
-Held-out signs, prompt "Follow the sign.", early stopping at the policy's target radius of 0.1 by looks of 10 and of 20
-draws. All requests come at once, each from a thread of its own. A request's fair share is when it would end if the
-model worked for all of them in equal parts, draw by draw, at the speed it had in that run: `Σ_j min(d_j, d_i)` draws
-for one of `d_i` draws. Latency is printed over that, and over the time that the request took alone times the number of
-requests.
+Held-out signs, prompt "Follow the sign.", early stopping at the policy's target radius of 0.1, looking after every 10
+and after every 20 draws. All requests come at once, each from a thread of its own. A request's fair share is when it
+would end if the model worked for all of them in equal parts, draw by draw, at the speed it had in that run: `Σ_j
+min(d_j, d_i)` draws for one of `d_i` draws. Latency is printed over that, and over the time that the request took
+alone times the number of requests.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from pydantic import SecretBytes
 from rich.console import Console
 from rich.table import Table
 
@@ -73,7 +74,8 @@ def main(
     for column in (*columns, "worst / (alone × requests)"):
         table.add_column(column, justify="right")
     for look in (10, 20):
-        smoothing = Smoothing(samples=100, target_radius=0.1, batch=look, key=b"benchmark-secret")  # type: ignore[arg-type]
+        looks = tuple(range(look, 101, look))
+        smoothing = Smoothing(samples=100, target_radius=0.1, looks=looks, key=SecretBytes(b"benchmark-secret"))
         alone, together = list[Run](), list[Run]()
         serve(model, smoothing, images[:2], 1)
         for _ in range(repeats):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from guardrail import Action, Guard, InputImage, Prompt, Reason, SmoothedClassifier, Smoothing, Verdict
+from guardrail import Action, Certificate, Guard, InputImage, Prompt, Reason, SmoothedClassifier, Smoothing, Verdict
 from guardrail.models import BundledVLM, TransformersVLM
 from guardrail.models.bundled import CHECKPOINT, world
 from guardrail.models.bundled.signs import draw_sign, sample_sign
@@ -106,11 +106,11 @@ def test_captions_vary_when_sampled_and_repeat_under_the_key(model: BundledVLM) 
 
 
 def test_the_batch_size_does_not_change_the_certificate(model: BundledVLM) -> None:
-    def certificate(batch_size: int) -> str:
+    def certificate(batch_size: int) -> Certificate:
         smoothed = SmoothedClassifier(
             BundledVLM(batch_size=batch_size, device="cpu"), bundled_oracle(), Smoothing(samples=30, key=KEY)
         )
-        return smoothed.certify(sign("bomb", contrast=0.35), "Follow the sign.").to_json()
+        return smoothed.certify(sign("bomb", contrast=0.35), "Follow the sign.")
 
     assert certificate(30) == certificate(7) == certificate(1)
 

@@ -535,6 +535,7 @@ class TestBadModels:
             "RunnableWithFallbacks asks again": chat.with_fallbacks([chat]),
             "fixed seed": chat.bind(seed=1),
             "a fixed seed": chat_openai(url, extra_body={"seed": 1}),
+            "has a fixed seed": chat.bind(extra_body={"seed": 1}),
             "sees no image": FakeListLLM(responses=["good"]),
             "pass name=": chat | StrOutputParser(),
             "not a LangChain": "gpt",

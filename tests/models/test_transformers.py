@@ -145,7 +145,7 @@ def test_out_of_memory_halves_the_batch_and_loses_no_draw(folder: Path, monkeypa
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(generation, "generate", hopeless)
-    with pytest.raises(ModelError, match="single draw"):
+    with pytest.raises(ModelError, match="single row"):
         vlm.answer(asked)
 
 

@@ -125,26 +125,38 @@ def qwen(folder: Path) -> None:
 
 
 def idefics3(folder: Path) -> None:
-    """Idefics3, SmolVLM's parent: SigLIP, upscaled and cut into tiles, with a mask of pixels."""
+    """Idefics3: SigLIP, upscaled and cut into tiles, with a mask of pixels."""
     from transformers import Idefics3Config
 
+    _idefics3(folder, Idefics3Config, "Idefics3")
+
+
+def smolvlm(folder: Path) -> None:
+    """SmolVLM, Idefics3's child. Its processor cannot be built without torchvision (for videos) and num2words."""
+    from transformers import SmolVLMConfig
+
+    _idefics3(folder, SmolVLMConfig, "SmolVLM", video_processor={"video_processor_type": "SmolVLMVideoProcessor"})
+
+
+def _idefics3(folder: Path, config: Any, name: str, **fields: Any) -> None:
     _save(
         folder,
-        Idefics3Config(
+        config(
             vision_config=_VISION,
             text_config={"model_type": "llama", **_TEXT, "vocab_size": _vocabulary(folder)},
             image_token_id=IMAGE,
             scale_factor=2,
         ),
-        "Idefics3Processor",
+        f"{name}Processor",
         {
-            "image_processor_type": "Idefics3ImageProcessor",
+            "image_processor_type": f"{name}ImageProcessor",
             "size": {"longest_edge": 4 * SIDE},
             "max_image_size": {"longest_edge": SIDE},
             "image_mean": [0.5] * 3,
             "image_std": [0.5] * 3,
         },
         image_seq_len=4,
+        **fields,
     )
 
 
@@ -255,9 +267,9 @@ def mllama(folder: Path) -> None:
 
 
 BUILDERS: dict[str, Callable[[Path], None]] = {
-    build.__name__: build for build in (llava, llava_next, qwen, idefics3, gemma3, paligemma, internvl, mllama)
+    build.__name__: build for build in (llava, llava_next, qwen, idefics3, smolvlm, gemma3, paligemma, internvl, mllama)
 }
-NEED_TORCHVISION = ("qwen", "internvl")
+NEED_TORCHVISION = ("qwen", "smolvlm", "internvl")
 
 
 def _special_tokens(image: str) -> list[str]:

@@ -75,7 +75,7 @@ def test_all_certificates_of_an_image_stand_together_in_redis(
         redis_store.put(CertificateKey("a" * 64, context * 64), certificate)
     redis_store.put(CertificateKey("b" * 64, "x" * 64), certificate)
     with redis.Redis.from_url(redis_server.url) as client:
-        assert len(list(client.scan_iter(f"guardrail:v1:certificate:{'a' * 64}:*"))) == 3
+        assert len(list(client.scan_iter(f"guardrail:v2:certificate:{'a' * 64}:*"))) == 3
 
 
 def test_garbage_in_redis_is_a_miss(redis_server: RedisServer, redis_store: RedisStore) -> None:

@@ -1,0 +1,106 @@
+"""What tells a chat model apart, without its secrets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from guardrail.chat_calls.chains import unbound
+from guardrail.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.runnables import Runnable
+
+_NAMED = ("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens")
+"""Parameters that are shown in the name; all others enter it as a hash."""
+_ENDPOINTS = ("openai_api_base", "azure_endpoint", "base_url", "endpoint_url", "endpoint")
+_BESIDE = {
+    *("callbacks", "tags", "metadata", "verbose", "name", "cache", "rate_limiter", "custom_get_token_ids"),
+    *("streaming", "stream_usage", "disable_streaming", "max_retries", "request_timeout", "timeout", "seed"),
+    *("default_headers", "openai_proxy", "http_socket_options", *_ENDPOINTS),
+}
+"""Fields of chat models that say how they are called, not what they answer, or that may hold secrets as plain text."""
+_SECRET = re.compile(
+    r"(?:^|[_-])(?:key|secret|password|passphrase|credentials?|auth|authorization|token|cookie)$", re.IGNORECASE
+)
+"""Names of fields and headers that hold secrets, also where a model declares them as plain text."""
+
+
+def identity(chat: Runnable[Any, Any]) -> str:
+    """Return what tells a chat model apart: class, model, telling parameters, and a hash of all parameters.
+
+    Raises:
+        ConfigurationError: a chain, of whose parts nothing reliable is known.
+    """
+    from langchain_core.language_models import BaseChatModel
+
+    inner, arguments = unbound(chat)
+    if not isinstance(inner, BaseChatModel):
+        raise ConfigurationError(
+            f"what {type(inner).__name__} answers cannot be told from it: pass name=, which stands for all that the "
+            "answers depend on (models, revisions, prompts)"
+        )
+    model = next((v for f in ("model_name", "model", "deployment_name") if (v := getattr(inner, f, None))), "")
+    known = parameters(chat)
+    shown = [f"{field} {known[field]}" for field in _NAMED if known.get(field) is not None]
+    parts = (
+        f"{type(inner).__module__}.{type(inner).__qualname__}",
+        {field: getattr(inner, field) for field in type(inner).model_fields if field not in _BESIDE},
+        inner._identifying_params,
+        arguments,
+        getattr(inner, "default_headers", None) or {},  # gateways choose models by headers
+        [_endpoint(inner, field) for field in _ENDPOINTS],
+    )
+    digest = hashlib.sha256(json.dumps(_plain(parts), sort_keys=True).encode()).hexdigest()[:12]
+    return "/".join((f"{' '.join(filter(None, (type(inner).__name__, model)))}@{digest}", *shown))
+
+
+def parameters(chat: Runnable[Any, Any]) -> dict[str, Any]:
+    """Return the parameters of sampling that can be seen, bound arguments before the model's fields."""
+    inner, arguments = unbound(chat)
+    return {**{field: getattr(inner, field, None) for field in _NAMED}, **arguments}
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON can write it, the same in every process, and without what is secret."""
+    from pydantic import BaseModel
+
+    plain: object
+    match value:
+        case Mapping():
+            plain = {str(key): _plain(part) for key, part in value.items() if not _secret(key, part)}
+        case list() | tuple():
+            plain = [_plain(part) for part in value]
+        case set() | frozenset():
+            plain = sorted(json.dumps(_plain(part), sort_keys=True) for part in value)
+        case BaseModel():
+            plain = [_name(type(value)), _plain({field: getattr(value, field) for field in type(value).model_fields})]
+        case type() if issubclass(value, BaseModel):
+            plain = [_name(value), _plain(value.model_json_schema())]
+        case None | bool() | int() | float() | str():
+            plain = value
+        case _:
+            plain = _name(value if hasattr(value, "__qualname__") else type(value))
+    return plain
+
+
+def _secret(key: object, value: object) -> bool:
+    return isinstance(value, str) and _SECRET.search(str(key)) is not None
+
+
+def _name(value: object) -> str:
+    return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
+
+
+def _endpoint(model: BaseChatModel, field: str) -> str | None:
+    """Return host, port and path of a model's server, without whatever else its URL holds."""
+    url = getattr(model, field, None)
+    if not isinstance(url, str):
+        return None
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port}{parts.path}"
