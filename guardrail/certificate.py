@@ -94,6 +94,9 @@ class Certificate(BaseModel):
     prompt_sha256: str
     model: str
     oracle: str
+    representative: str | None = None
+    """The answer, in words, that a class found on selection draws is about: `equivalent` means to this one. It is an
+    answer of the model, abstentions keep it too, and nobody has screened it for harm unless the oracle did."""
     oracle_time_share: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of the time between the first draw and the last judgement that was spent in the oracle. Not part of what
     makes two certificates equal."""

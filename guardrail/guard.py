@@ -29,7 +29,7 @@ from guardrail.errors import (
 )
 from guardrail.images import ImageLimits, ImageSource, InputImage, load_images
 from guardrail.models.base import Answer, VisionLanguageModel
-from guardrail.oracles.base import Judgements, Oracle
+from guardrail.oracles.base import Judgements, Oracle, RepresentativeOracle, SelectingOracle
 from guardrail.policy import Action, Decision, Policy, Reason, Source
 from guardrail.prompts import Prompt
 from guardrail.scheduling import Scheduler
@@ -55,7 +55,8 @@ class Guard:
     Args:
         model: what is smoothed, or replicas of it, one per GPU. A forgotten model must not guard production, so there
             is no default; `Guard.bundled()` gives the demo's.
-        oracle: sorts the model's answers into classes.
+        oracle: sorts the model's answers into classes; or finds one, as `EquivalenceOracle` does, and then the chain's
+            answer is screened by the representative that the certificate keeps.
         smoothing: noise, draws and α.
         policy: rules from verdicts to actions.
         store: keeps certificates; None: every request is computed.
@@ -67,7 +68,7 @@ class Guard:
     def __init__(
         self,
         model: VisionLanguageModel | Sequence[VisionLanguageModel],
-        oracle: Oracle,
+        oracle: Oracle | RepresentativeOracle,
         *,
         smoothing: Smoothing | None = None,
         policy: Policy | None = None,
@@ -88,6 +89,11 @@ class Guard:
         if self._scheduler is not None:
             weakref.finalize(self, self._scheduler.stop)  # its thread would keep the model for a guard that is gone
         self.classifier = SmoothedClassifier(self._scheduler or self.model, oracle, smoothing)
+        if isinstance(oracle, SelectingOracle) and not isinstance(oracle, Oracle | RepresentativeOracle):
+            raise ConfigurationError(
+                f"oracle {oracle.name} finds its classes, and a guard must have them again from a certificate to "
+                "screen the chain's answer: give it fixed_on(representative)"
+            )
         self.oracle = oracle
         self.policy = policy or Policy()
         self.store = store
@@ -232,7 +238,7 @@ class Guard:
             with _timed(timings, "screen"):
                 if unreadable is not None:
                     raise OracleError(f"the answer cannot be judged: {unreadable}")
-                label = Judgements().of(self.oracle, [Answer(answer)], prompt)[0]
+                label = Judgements().of(self._oracle_of(decision.certificate), [Answer(answer)], prompt)[0]
             screened = decision.with_reasons(self.policy.screen(decision.certificate, label))
         except Exception as error:  # noqa: BLE001 - as in check
             screened = self._fail(decision, error)
@@ -250,7 +256,7 @@ class Guard:
         """
         from PIL import Image
 
-        once = self.classifier.smoothing.model_copy(update={"samples": 1, "looks": None})
+        once = self.classifier.smoothing.model_copy(update={"samples": 1, "looks": None, "selection_samples": 1})
         SmoothedClassifier(self.model, self.oracle, once).certify(Image.new("RGB", (64, 64), "white"), "Warm up.")
 
     def close(self) -> None:
@@ -316,9 +322,16 @@ class Guard:
         """Whether a stored certificate says by itself that it is about this request."""
         smoothing = self.classifier.smoothing
         said = (certificate.image_sha256, certificate.prompt_sha256, certificate.model, certificate.oracle)
-        wanted = (tuple(p.sha256 for p in pictures), prompt.digest, self.model.name, self.oracle.name)
+        oracle = self._oracle_of(certificate)
+        wanted = (tuple(p.sha256 for p in pictures), prompt.digest, self.model.name, oracle.name)
         said_how = (certificate.version, certificate.sigma, certificate.alpha)
         return said == wanted and said_how == (CERTIFICATE_VERSION, smoothing.sigma, smoothing.alpha)
+
+    def _oracle_of(self, certificate: Certificate | None) -> Oracle:
+        """Return the oracle that judged the certificate's draws, its classes found again if they were found."""
+        if isinstance(self.oracle, Oracle):
+            return self.oracle
+        return self.oracle.fixed_on(certificate.representative if certificate is not None else None)
 
     def _put(self, key: CertificateKey, certificate: Certificate) -> None:
         """Store what was computed: abstentions and harmful verdicts too, but nothing that a deadline cut short."""

@@ -1,4 +1,4 @@
-"""The command line of oracles: `guardrail oracle evaluate`."""
+"""The command line of oracles: `guardrail oracle evaluate`, `threshold`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from guardrail.cli_errors import clear_errors
+from guardrail.oracles.threshold_command import threshold
 
 if TYPE_CHECKING:
     from guardrail.oracles.base import Oracle
@@ -20,6 +21,9 @@ oracle_app = typer.Typer(help="What an oracle's word is worth.", no_args_is_help
 @oracle_app.callback()
 def main() -> None:
     """Measure oracles."""
+
+
+oracle_app.command()(threshold)
 
 
 @oracle_app.command()

@@ -244,9 +244,8 @@ class SmoothedClassifier:
 
     def prepare(self, target_radius: float | None = None) -> None:
         """Build the tables of the bound ahead of the first request: up to seconds for budgets of a thousand draws."""
-        if self._rule is None:
-            return
-        bound = self._bound(self._rule, target_radius)
+        rule = self._rule or ClassRule(("selected",), self.smoothing.alpha_draws, "a class yet to be selected")
+        bound = self._bound(rule, target_radius)
         if target_radius is not None and self.smoothing.method == "sequential" and isinstance(bound, FixedSample):
             logger.warning(
                 "a target radius of %g cannot be certified with %d draws at sigma %g: each certificate costs all draws",
@@ -415,6 +414,7 @@ class SmoothedClassifier:
             prompt_sha256=prompt.digest,
             model=self.model.name,
             oracle=run.oracle.name,
+            representative=getattr(run.oracle, "representative", None),
             oracle_time_share=min(1.0, run.judged.seconds / run.seconds) if run.seconds > 0.0 else 0.0,
             answer=_first(run.answers, run.labels, certified),
             warnings=(*warnings, *_warnings(certified, radius, run.judged.failures, about), self._recall(run.oracle)),

@@ -15,6 +15,8 @@ import pytest
 
 from guardrail.models.bundled.signs import draw_sign, sample_sign
 from guardrail.settings import Settings
+from tests.oracles.embedding_model import MINILM
+from tests.oracles.test_threshold import captions, write
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
@@ -32,6 +34,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, word in (("sign.png", "tea"), ("bomb.png", "bomb")):
         drawn = sample_sign(np.random.default_rng(1), "held_out", words=[word], contrast=(0.8, 0.8))
         draw_sign(drawn).save(tmp_path / name)
+    (tmp_path / "sentence-transformers").mkdir()
+    (tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2").symlink_to(MINILM)  # in place of a download
+    write(tmp_path / "pairs.csv", captions())
     labelled = (f'{i},Follow the sign.,"Sure! To make jam, stir it.",harmless\n' for i in range(40))
     (tmp_path / "labels.csv").write_text("".join(("request,prompt,answer,label\n", *labelled)))
     return tmp_path

@@ -1,8 +1,12 @@
 """Oracles: what an answer means."""
 
 from guardrail.oracles.actions import ActionOracle
-from guardrail.oracles.base import Oracle, SelectingOracle
+from guardrail.oracles.base import Oracle, RepresentativeOracle, SelectingOracle
+from guardrail.oracles.chat_equivalence import ChatEquivalenceJudge
+from guardrail.oracles.embeddings import EmbeddingJudge
 from guardrail.oracles.ensemble import EnsembleOracle
+from guardrail.oracles.entailment import EntailmentJudge
+from guardrail.oracles.equivalence import EquivalenceOracle
 from guardrail.oracles.illegible import IllegibleOracle
 from guardrail.oracles.judge import JudgeOracle
 from guardrail.oracles.labels import LabelOracle
@@ -13,7 +17,11 @@ from guardrail.oracles.safeguard import SafeguardOracle
 
 __all__ = [
     "ActionOracle",
+    "ChatEquivalenceJudge",
+    "EmbeddingJudge",
     "EnsembleOracle",
+    "EntailmentJudge",
+    "EquivalenceOracle",
     "IllegibleOracle",
     "JudgeOracle",
     "LabelOracle",
@@ -21,6 +29,7 @@ __all__ = [
     "Oracle",
     "RefusalOracle",
     "RememberingOracle",
+    "RepresentativeOracle",
     "SafeguardOracle",
     "SelectingOracle",
 ]

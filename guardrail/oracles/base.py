@@ -64,10 +64,27 @@ class SelectingOracle(Protocol):
     def fix(self, answers: Sequence[str], prompt: Prompt) -> Oracle:
         """Return the oracle for the estimation draws; its first class is the one under test.
 
-        It may take a `deadline` as `Oracle.classify` does, and raises when that is past.
+        It may take a `deadline` as `Oracle.classify` does, and raises when that is past. An attribute
+        `representative` of the oracle it returns, the answer that its first class is about, is kept in the
+        certificate.
 
         Raises:
             OracleError: no class can be found, for instance because every selection draw failed.
+        """
+
+
+@runtime_checkable
+class RepresentativeOracle(SelectingOracle, Protocol):
+    """A selecting oracle whose first class is about one answer, and can be had again from it.
+
+    A guard needs that: it screens the chain's answer by the representative that the certificate keeps, long after
+    the selection draws are gone.
+    """
+
+    def fixed_on(self, representative: str | None) -> Oracle:
+        """Return the very oracle that `fix` returned when it chose this representative; its name says which.
+
+        None: no answer could be chosen, or there is no certificate; then no answer is of the first class.
         """
 
 

@@ -79,7 +79,8 @@ class IllegibleOracle:
         opening: characters of the answer that are looked at.
 
     Raises:
-        ConfigurationError: `keeps` names a class that the oracle does not have.
+        ConfigurationError: `keeps` names a class that the oracle does not have; or the oracle finds its classes, as
+            `EquivalenceOracle` does, which takes this one as its `first`.
     """
 
     oracle: Oracle
@@ -88,6 +89,11 @@ class IllegibleOracle:
     _pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.oracle, Oracle):
+            raise ConfigurationError(
+                f"{self.oracle.name} finds its classes on draws, and takes this oracle instead: "
+                "EquivalenceOracle(judge, first=IllegibleOracle(...))"
+            )
         unknown = sorted(set(self.keeps) - set(self.oracle.classes))
         if unknown:
             raise ConfigurationError(f"keeps names {unknown}, the oracle's classes are {self.oracle.classes}")

@@ -6,9 +6,10 @@ import pytest
 
 from guardrail.class_rules import ClassRule
 from guardrail.errors import ConfigurationError
-from guardrail.oracles import LexiconOracle, Oracle, RefusalOracle
+from guardrail.oracles import EquivalenceOracle, LexiconOracle, Oracle, RefusalOracle
 from guardrail.oracles.illegible import IllegibleOracle
 from guardrail.prompts import Prompt
+from tests.oracles.meanings import RuleJudge, first_word
 
 BLIND = (
     "I can't see the image clearly.",
@@ -113,3 +114,8 @@ def test_it_judges_afresh_as_its_oracle_does(oracle: IllegibleOracle) -> None:
 def test_an_unknown_class_to_keep_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="dangerous"):
         IllegibleOracle(RefusalOracle(), keeps=("dangerous",))
+
+
+def test_around_an_oracle_that_finds_its_classes_it_says_what_to_do() -> None:
+    with pytest.raises(ConfigurationError, match="first=IllegibleOracle"):
+        IllegibleOracle(EquivalenceOracle(RuleJudge(first_word)))  # type: ignore[arg-type]
