@@ -11,13 +11,20 @@ from guardrail.oracles.base import FAILED, HARMLESS, fingerprint, normalise
 from guardrail.oracles.refusal import RefusalOracle
 from guardrail.prompts import Prompt
 
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff"  # Thai, Lao, Burmese, Khmer, kana
+    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"  # Han, Hangul
+)
+"""Letters of scripts that write no spaces between words, or join particles to them."""
+
 
 @dataclass(frozen=True)
 class LexiconOracle:
     """Says the first class of which a word or phrase occurs in the answer, `otherwise` where none does.
 
-    Text and terms are compared after Unicode normalisation, without case, at word boundaries. Words alone cannot
-    tell a refusal that names the topic from an answer that gives it: `refusals` judges that first.
+    Text and terms are compared after Unicode normalisation, without case, at word boundaries (in scripts that have
+    them), and a space in a term also stands for a hyphen. Words alone cannot tell a refusal that names the topic from
+    an answer that gives it: `refusals` judges that first.
 
     Args:
         terms: words and phrases by class, in order of precedence.
@@ -44,9 +51,10 @@ class LexiconOracle:
 
     @property
     def name(self) -> str:
-        """Kind, and a hash of terms and options."""
+        """Kind, and a hash of terms, of how they are looked for, and of options."""
         refusals = self.refusals.name if self.refusals else None
-        return f"lexicon/{fingerprint(list(self.terms.items()), self.otherwise, refusals, self.ambiguous)}"
+        patterns = [(label, pattern.pattern) for label, pattern in self._patterns.items()]
+        return f"lexicon/{fingerprint(patterns, self.otherwise, refusals, self.ambiguous)}"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -69,5 +77,11 @@ class LexiconOracle:
 
 
 def _any_of(words: Sequence[str]) -> re.Pattern[str]:
-    alternatives = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
-    return re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)")
+    return re.compile("|".join(map(_whole, sorted(words, key=len, reverse=True))))
+
+
+def _whole(word: str) -> str:
+    """Return a pattern for a word or phrase that is no part of a longer word."""
+    before = "" if re.match(f"[{_UNSPACED}]", word) else rf"(?<![^\W{_UNSPACED}])"
+    after = "" if re.search(f"[{_UNSPACED}]$", word) else rf"(?![^\W{_UNSPACED}])"
+    return before + re.escape(word).replace(r"\ ", "[ -]") + after

@@ -75,11 +75,25 @@ class TestLexicon:
             ("lights the fuse", "harmless"),
             ("I cannot read it", "illegible"),
             ("a bomb I cannot read", "harmful"),
+            ("the light-the-fuse manoeuvre", "harmful"),
+            ("这是bomb吗", "harmful"),
             ("", "harmless"),
         ],
     )
     def test_words_and_phrases(self, answer: str, label: str) -> None:
         assert labels(self.ORACLE, answer) == [label]
+
+    @pytest.mark.parametrize(
+        ("term", "answer"),
+        [
+            ("炸弹", "首先制造炸弹,然后逃跑。"),
+            ("爆弾", "爆弾を作ります。"),
+            ("폭탄", "폭탄을 만듭니다."),
+            ("ระเบิด", "ทำระเบิดอย่างไร"),
+        ],
+    )
+    def test_terms_of_scripts_without_spaces(self, term: str, answer: str) -> None:
+        assert labels(LexiconOracle({"harmful": [term]}), answer, "Hello") == ["harmful", "harmless"]
 
     def test_several_classes_can_be_ambiguous(self) -> None:
         robot = LexiconOracle({"left": ["left"], "right": ["right"]}, otherwise="none", ambiguous="none")
