@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretBytes, field_validator,
 
 from guardrail.certificate import CERTIFICATE_VERSION, Certificate, StopReason, Verdict
 from guardrail.class_rules import ClassRule, Rule
-from guardrail.errors import ConfigurationError, ModelError, PromptError
+from guardrail.errors import ConfigurationError, ModelError, PromptError, QueueFullError
 from guardrail.images import ImageLimits, ImageSource, InputImage, load_images
 from guardrail.models.base import Answer, Draw, VisionLanguageModel, past
 from guardrail.noise import NoiseStream
@@ -194,6 +195,7 @@ class SmoothedClassifier:
             ConfigurationError: an impossible target.
             ModelError: the model cannot answer at all.
             OracleError: the oracle cannot judge at all.
+            QueueFullError: as many draws wait for the model as may.
         """
         pictures = load_images(images, limits or ImageLimits())
         if not pictures:
@@ -451,7 +453,7 @@ class SmoothedClassifier:
     def _answer(self, draws: Sequence[Draw], deadline: float | None) -> list[Answer]:
         try:
             answers = self.model.answer(draws, deadline)
-        except ModelError:
+        except (ModelError, QueueFullError, CancelledError):  # no failure of the model's, the last two
             raise
         except Exception as error:
             raise ModelError(f"model {self.model.name} failed: {type(error).__name__}: {error}") from error
