@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
+from guardrail.callers import current_caller
 from guardrail.certificate import Certificate
 from guardrail.errors import ModelError, OracleError, StoreError
 from guardrail.policy import Source
@@ -106,7 +107,8 @@ class OncePerKey:
             found = self._across_replicas(key, look, compute, give_up)
             shared = found if found[0].stop_reason != "deadline" else None
         except (ModelError, OracleError) as error:
-            failure = error
+            caller = current_caller()
+            failure = None if caller is not None and caller.cancelled else error  # to give up is one's own affair
             raise
         finally:
             with self._lock:

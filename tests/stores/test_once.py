@@ -11,11 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
 
 from guardrail import Certificate, Decision, Guard, InputImage, Reason, Smoothing
+from guardrail.callers import Caller, asking
 from guardrail.errors import ModelError, QueueFullError, StoreError
 from guardrail.models.base import Answer, Draw
 from guardrail.stores import CertificateKey, MemoryStore, RedisStore, Signer
@@ -184,6 +186,30 @@ class TestWhatIsShared:
         first, second = self.run(fail, lambda: pytest.fail("computed again"))
         assert isinstance(first, ModelError)
         assert second is first
+
+    def test_what_fails_because_its_caller_gave_up_is_not(self) -> None:
+        """Chat models say so by a `ModelError`."""
+        assert CERTIFICATE is not None
+        once, go = OncePerKey(), threading.Event()
+
+        def given_up(caller: Caller) -> Found:
+            go.wait()
+            caller.cancel()
+            raise ModelError("the calls were called off")
+
+        def first() -> None:
+            with asking() as caller, pytest.raises(ModelError):
+                once.run(KEY, lambda: None, partial(given_up, caller))
+
+        with ThreadPoolExecutor(2) as pool:
+            leader = pool.submit(first)
+            while not once._flights:
+                time.sleep(0.01)
+            follower = pool.submit(once.run, KEY, lambda: None, lambda: (CERTIFICATE, "computed"))
+            time.sleep(0.05)
+            go.set()
+            leader.result()
+            assert follower.result() == (CERTIFICATE, "computed")
 
     @pytest.mark.parametrize("error", [QueueFullError("full"), StoreError("down"), KeyboardInterrupt()])
     def test_other_errors_are_not(self, error: BaseException) -> None:
