@@ -77,9 +77,9 @@ def test_an_allowance_must_cover_all_images_and_a_block_any(guard: Guard, overri
 
 
 def test_it_ends(guard: Guard, overrides: Overrides) -> None:
-    overrides.add(WHITE.sha256, "block", "r", soon(0.3))
+    overrides.add(WHITE.sha256, "block", "r", soon(1.0))
     assert guard.check(WHITE, "?").blocked
-    time.sleep(0.35)
+    time.sleep(1.05)
     assert not guard.check(WHITE, "?").blocked
     assert overrides.in_force() == []
 

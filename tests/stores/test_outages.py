@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,13 @@ def checked(guard: Guard, value: int) -> tuple[Decision, float]:
     return decision, time.perf_counter() - start
 
 
+def becomes_true(condition: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 5.0
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.01)
+    return condition()
+
+
 def recovers(guard: Guard, value: int) -> bool:
     until = time.monotonic() + 5.0
     while time.monotonic() < until:
@@ -62,7 +69,8 @@ def test_an_outage_costs_little_once_the_breaker_is_open(redis_server: RedisServ
     assert isinstance(guard.store, RedisStore)
     assert guard.store.connection.breaker.open
     open_costs = [checked(guard, value)[1] for value in range(210, 240)]
-    assert max(open_costs) < 0.05, "probes included, and so is the computation"
+    assert np.median(open_costs) < 0.05, "the computation included"
+    assert max(open_costs) < 0.18, "none has waited for a time-out of 0.2 s: probes run in the background"
     if how == "stop":
         redis_server.start()
     else:
@@ -78,7 +86,7 @@ def test_what_redis_refuses_does_not_open_the_breaker(redis_server: RedisServer,
         for value in range(201, 211):
             decision, seconds = checked(guard, value)
             assert decision.source == "computed"
-            assert seconds < 0.05
+            assert seconds < 0.18
         assert guard.check(picture(200), "?").source == "hit", "reading goes on when memory is full"
         client.config_set("maxmemory", "0")
         assert guard.check(picture(205), "?").source == "computed"
@@ -133,13 +141,12 @@ class TestBreaker:
             time.sleep(0.06)
             assert not breaker.allows()
             assert not breaker.allows()
-        time.sleep(0.02)
-        assert probes == ["guardrail-probe"] * 3
+        assert becomes_true(lambda: len(probes) == 3)
+        assert set(probes) == {"guardrail-probe"}
         well.set()
         time.sleep(0.06)
         assert not breaker.allows(), "the one who starts the probe does not wait for it"
-        time.sleep(0.02)
-        assert breaker.allows()
+        assert becomes_true(breaker.allows)
 
 
 def test_sentinel_finds_the_server_and_the_next_one(tmp_path: Path) -> None:

@@ -100,9 +100,9 @@ def test_each_cause_is_named(entry: bytes, cause: str) -> None:
 
 
 def test_time_to_live_is_inside_and_signed() -> None:
-    entry = SIGNER.seal("name", b"content", 0.05)
+    entry = SIGNER.seal("name", b"content", 0.3)
     assert SIGNER.open("name", entry) == b"content"
-    time.sleep(0.06)
+    time.sleep(0.35)
     with pytest.raises(RejectedEntryError, match="expired"):
         SIGNER.open("name", entry)
     longer = entry[:3] + (int(time.time() * 1000) + 10**6).to_bytes(8) + entry[11:]
