@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -94,7 +95,7 @@ def show(
         record = opened.get(id)
         if record is None:
             raise ConfigurationError(f"the audit log has no decision {id[:80]!r}, or several that begin so")
-    typer.echo(record.model_dump_json(indent=2))
+    typer.echo(json.dumps(record.model_dump(mode="json"), indent=2))  # escapes whatever is not ASCII
 
 
 @audit.command()
@@ -185,7 +186,7 @@ def _hash(image: str) -> str:
 
 def _write(records: Iterator[AuditRecord], form: Form, file: TextIO) -> None:
     if form is Form.JSONL:
-        file.writelines(record.model_dump_json() + "\n" for record in records)
+        file.writelines(json.dumps(record.model_dump(mode="json")) + "\n" for record in records)
         return
     writer = csv.writer(file)
     writer.writerow(_COLUMNS)

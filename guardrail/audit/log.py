@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from guardrail.errors import ConfigurationError
 from guardrail.policy import Action, Decision, Reason
@@ -166,7 +166,14 @@ def _storable(text: Any) -> Any:  # noqa: ANN401 - a text, several, or None
 def _record(row: Any) -> AuditRecord:  # noqa: ANN401 - a row of any database
     names = Decision.model_fields.keys() & row.keys() - {"reasons"}
     reasons = [code for code in row["reasons"].split(",") if code]
-    decision = Decision.model_validate({**{name: row[name] for name in names}, "reasons": reasons})
+    fields = {**{name: row[name] for name in names}, "reasons": reasons}
+    try:
+        decision = Decision.model_validate(fields)
+    except ValidationError:  # written by another version: what can be read still counts
+        known, told = [code for code in reasons if code in set(Reason)], "; ".join(reasons)
+        detail = f"recorded by another version, with reasons: {told or 'none'}; its certificate cannot be read"
+        fields |= {"reasons": known, "certificate": None, "details": [*row["details"], detail]}
+        decision = Decision.model_validate(fields)
     first, last = (datetime.fromtimestamp(row[name], UTC) for name in ("time", "updated"))
     return AuditRecord(time=first, updated=last, decision=decision)
 

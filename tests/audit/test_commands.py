@@ -24,7 +24,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with AuditLog(tmp_path / "audit.db") as log:
         guard = Guard(HalfSpaceVLM(0.0), ORACLE, smoothing=Smoothing(samples=20), audit=log)
         guard.check(Image.new("RGB", (4, 4), "white"), "?", client="alice")
-        log.record(Decision(id="b" * 32, action="block", reasons=("abstained",), client="=cmd()\x1b[31m"))
+        log.record(Decision(id="b" * 32, action="block", reasons=("abstained",), client="=cmd()\x1b[31m\x9b31m\u2028"))
         log.record(Decision(id="f" * 32, action="flag", reasons=("small_radius",), client="bob"))
     return tmp_path
 
@@ -39,7 +39,8 @@ def test_list_shows_blocked_ones_first_and_filters(database: Path) -> None:
     lines = run("audit", "list").stdout.splitlines()
     assert [line.split()[3] for line in lines[1:]] == ["block", "flag", "allow"]
     assert "harmless" in lines[3]
-    assert "\x1b" not in lines[1], "no stranger writes to the terminal"
+    for text in (lines[1], run("audit", "show", "bbbb").stdout, run("audit", "export").stdout):
+        assert not {"\x1b", "\x9b", "\u2028"} & set(text), "no stranger writes to the terminal"
     for options, shown in (
         (("--action", "flag"), ["flag"]),
         (("--reason", "abstained"), ["block"]),

@@ -120,6 +120,20 @@ def test_nothing_a_stranger_sends_escapes_the_log(log: AuditLog) -> None:
     assert record.decision.tags == strange.tags
 
 
+def test_what_another_version_has_recorded_is_read_as_far_as_it_can_be(tmp_path: Path) -> None:
+    guard = Guard(HalfSpaceVLM(MIDDLE), ORACLE, audit=AuditLog(tmp_path / "audit.db"))
+    guard.check(BLACK, "?")
+    with sqlite3.connect(tmp_path / "audit.db") as plain:
+        plain.execute("UPDATE decisions SET reasons = ',certified_harmful,a_new_one,', certificate = '{\"new\": 1}'")
+    plain.close()
+    assert isinstance(guard.audit, AuditLog)
+    (record,) = guard.audit.find(action="block")
+    assert record.decision.reasons == (Reason.CERTIFIED_HARMFUL,)
+    assert record.decision.certificate is None
+    assert "a_new_one" in record.decision.details[-1]
+    guard.close()
+
+
 def test_failures_are_one_typed_error(tmp_path: Path) -> None:
     log = AuditLog(tmp_path / "audit.db")
     with sqlite3.connect(tmp_path / "audit.db") as plain:
