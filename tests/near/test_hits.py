@@ -116,6 +116,27 @@ class TestCoverage:
             assert certificate is not None
             assert certificate.radius < model.distance(variant.pixels / 255.0)
 
+    def test_no_walk_through_near_hits_finds_a_false_certificate(self) -> None:
+        """An attacker walks at random, from wherever it was allowed last, toward the boundary that it knows."""
+        rng = np.random.default_rng(5)
+        guard, model = guarded(NearHits(refuse_within=0.1))
+        sources = []
+        for _ in range(6):
+            here = rng.integers(150, 256, (SIDE, SIDE, 3))
+            for _ in range(60):
+                step = rng.integers(-6, 4, here.shape) * (rng.random(here.shape) < 0.5)
+                there = np.clip(here + step, 0, 255)
+                decision = guard.check(InputImage(there.astype(np.uint8)), "?")
+                certificate = decision.certificate
+                assert certificate is not None
+                sources.append(decision.source)
+                if certificate.certified_class == "harmless":
+                    assert certificate.radius < model.distance(there / 255.0)
+                    here = there
+                elif certificate.certified_class == "harmful":
+                    assert certificate.radius < -model.distance(there / 255.0)
+        assert min(sources.count("near"), sources.count("computed")) > 20
+
     def test_p_is_shifted_and_the_shifted_q_is_not_corrected(self) -> None:
         error = WorstCaseError(rate_upper=0.05)
         guard, _ = guarded(smoothing=SMOOTHING.model_copy(update={"oracle_error": error}))
