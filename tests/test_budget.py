@@ -89,6 +89,16 @@ def test_it_fills_again_evenly_and_never_beyond_its_size(make: Callable[[int], D
     assert not spend(budget, "b", 601)
 
 
+def test_asking_in_vain_does_not_keep_it_from_filling(make: Callable[[int], DrawBudget]) -> None:
+    budget = make(600)
+    assert spend(budget, "a", 600)
+    until = time.monotonic() + 0.6
+    while time.monotonic() < until:
+        assert not spend(budget, "a", 60)
+        time.sleep(0.01)
+    assert spend(budget, "a", 5)
+
+
 def test_concurrent_requests_cannot_overspend(make: Callable[[int], DrawBudget]) -> None:
     budget = make(100)
     with ThreadPoolExecutor(16) as pool:

@@ -107,8 +107,10 @@ class TestFailClosed:
         assert decision.certificate is None
 
     def test_a_long_prompt(self) -> None:
-        decision = guard(max_prompt_chars=10).check(WHITE, "eleven char")
-        assert decision.reasons == (Reason.PROMPT_TOO_LONG,)
+        for image in (WHITE, b"no image: nothing is decoded for such a prompt"):
+            decision = guard(max_prompt_chars=10).check(image, "eleven char")
+            assert decision.reasons == (Reason.PROMPT_TOO_LONG,)
+        assert not guard(max_prompt_chars=10).check([], "eleven char").blocked, "no image, no matter"
         assert "11 characters" in decision.details[0]
 
     def test_a_model_that_breaks(self, caplog: pytest.LogCaptureFixture) -> None:

@@ -206,6 +206,16 @@ class TestCoverage:
         guard.store.close()
         assert guard.check(changed(WHITE, 3), "?").source == "computed"
 
+    @pytest.mark.parametrize("odd", [{"rigorous": False}, {"derived_from": "a" * 64}])
+    def test_an_estimate_and_what_was_itself_derived_cover_nothing(self, odd: dict[str, object]) -> None:
+        near, store = NearHits(), MemoryStore()
+        first, second = _asked(WHITE), _asked(flat(249))
+        near.index.add(first.key.context, first.key.images, first.point, 0.5)
+        store.put(first.key, _certificate(0.5).model_copy(update=odd))
+        assert near.find(second, store.get, store.put, Policy().refuses) is None
+        store.put(first.key, _certificate(0.5))
+        assert near.find(second, store.get, store.put, Policy().refuses) is not None
+
     def test_a_store_that_gives_another_requests_certificate_covers_nothing(self) -> None:
         class Confused(MemoryStore):
             def get(self, key: CertificateKey) -> Certificate | None:

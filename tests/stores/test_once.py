@@ -15,12 +15,14 @@ from functools import partial
 
 import numpy as np
 import pytest
+import redis
 
 from guardrail import Certificate, Decision, Guard, InputImage, Reason, Smoothing
 from guardrail.callers import Caller, asking
 from guardrail.errors import ModelError, QueueFullError, StoreError
 from guardrail.models.base import Answer, Draw
 from guardrail.stores import CertificateKey, MemoryStore, RedisStore, Signer
+from guardrail.stores.locks import _ACQUIRE
 from guardrail.stores.once import Found, OncePerKey
 from tests.stores.conftest import RedisServer
 from tests.synthetic import ORACLE, HalfSpaceVLM
@@ -133,6 +135,13 @@ def test_only_the_owner_releases(shared_redis: RedisServer) -> None:
     assert store.acquire(KEY, 0.0) is None, "still the second owner's"
     second.release()
     store.close()
+
+
+def test_an_owner_whose_first_answer_was_lost_has_the_lock(shared_redis: RedisServer) -> None:
+    with redis.Redis.from_url(shared_redis.url) as client:
+        assert client.eval(_ACQUIRE, 2, "lock", "wake", "token", 1000) == 1
+        assert client.eval(_ACQUIRE, 2, "lock", "wake", "token", 1000) == 1
+        assert client.eval(_ACQUIRE, 2, "lock", "wake", "another", 1000) == 0
 
 
 def test_a_crashed_owners_lock_expires_and_another_takes_over(shared_redis: RedisServer) -> None:

@@ -101,6 +101,15 @@ def test_what_redis_refuses_does_not_open_the_breaker(redis_server: RedisServer,
     assert not guard.store.connection.breaker.open
 
 
+def test_refusals_in_a_row_are_signs_of_life(redis_server: RedisServer) -> None:
+    connection = RedisConnection(redis_server.url)
+    for _ in range(5):
+        with pytest.raises(StoreError, match="cannot be reached: ResponseError"):
+            connection.call(lambda client: client.execute_command("NONSENSE"))
+    assert not connection.breaker.open
+    connection.close()
+
+
 def test_a_required_store_blocks_in_an_outage(redis_server: RedisServer) -> None:
     store = RedisStore(redis_server.url, signer=SIGNER, timeout=0.2)
     with Guard(HalfSpaceVLM(0.0), ORACLE, policy=Policy(store_required=True), store=store) as strict:
