@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -20,7 +22,7 @@ from guardrail.models.base import Answer, Draw, Sizes, VisionLanguageModel, past
 from guardrail.prompts import Prompt
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class _Call:
     """The draws that one call of `answer` hands in; everything but the future is under the scheduler's lock."""
 
@@ -134,6 +136,8 @@ class Scheduler:
         self._level = 0
         """Where a client starts: the level of the one served last."""
         self._workers: list[threading.Thread] = []
+        self._process = os.getpid()
+        """Where they work: a fork has none of them."""
         self._closed = False
 
     @classmethod
@@ -159,6 +163,22 @@ class Scheduler:
     def resolution(self) -> tuple[int, int] | None:
         """Height and width at which noise is added."""
         return self._models[0].resolution
+
+    @property
+    def repeats_draws(self) -> bool:
+        """Whether a draw that is asked again gets the same answer: where all replicas do."""
+        return all(getattr(model, "repeats_draws", True) for model in self._models)
+
+    @property
+    def max_draws(self) -> int | None:
+        """Draws per request that the model's owner pays for, the least of the replicas; None: no limit."""
+        limits = (getattr(model, "max_draws", None) for model in self._models)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
+    def max_queue(self) -> int:
+        """Draws that may wait before new requests are refused."""
+        return self._max_queue
 
     @property
     def waiting(self) -> int:
@@ -227,6 +247,10 @@ class Scheduler:
 
     def _submit(self, draws: Sequence[Draw], deadline: float | None) -> _Call:
         """Queue a call. Cancelling its future is all it takes to withdraw it."""
+        if self._workers and self._process != os.getpid():
+            raise ModelError(
+                "the threads of this scheduler stayed behind in another process: make the guard after a fork"
+            )
         caller = current_caller()
         call = _Call(tuple(draws), deadline, caller.client if caller else None, time.monotonic())
         with self._changed:
@@ -236,20 +260,28 @@ class Scheduler:
                 call.fill(0, ())
                 return call
             self._make_room(call)
+            self._start()
             call.came = self._begun
             call.company += sum(other.client == call.client for other in self._calls)
             self._levels.setdefault(call.client, self._level)
             self._calls.append(call)
             self._waiting += call.left
-            if not self._workers:
-                self._workers = [threading.Thread(target=self._work, args=(m,), daemon=True) for m in self._models]
-                for worker in self._workers:
-                    worker.start()
             self._changed.notify_all()
-        call.future.add_done_callback(partial(self._withdraw, call))
+        call.future.add_done_callback(partial(self._withdraw, weakref.ref(call)))  # no cycle: it holds pictures
         if caller is not None:
             caller.watch(call.future)
         return call
+
+    def _start(self) -> None:
+        """Start the worker threads; nothing is queued where the system refuses one."""
+        for model in self._models[len(self._workers) :]:
+            worker = threading.Thread(target=self._work, args=(model,), daemon=True)
+            try:
+                worker.start()
+            except RuntimeError as error:
+                raise ModelError(f"no thread to work in: {error}") from error
+            self._workers.append(worker)
+            self._process = os.getpid()
 
     def _make_room(self, call: _Call) -> None:
         """Refuse a new request when the queue is full, unless another client's place is to be given up first."""
@@ -279,8 +311,9 @@ class Scheduler:
             call.begun = len(call.draws)
         return left
 
-    def _withdraw(self, call: _Call, future: Future[list[Answer]]) -> None:
-        if future.cancelled():
+    def _withdraw(self, waits: weakref.ref[_Call], future: Future[list[Answer]]) -> None:
+        call = waits()
+        if call is not None and future.cancelled():
             with self._changed:
                 self._drop(call)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -729,3 +731,45 @@ def test_a_guard_over_a_scheduler_blocks_when_the_queue_is_full() -> None:
         assert refused.blocked
         model.open()
         assert first.result().certificate is not None
+
+
+# --------------------------------------------------------------------------------------------- memory and processes
+
+
+def test_pictures_are_let_go_with_their_request(make_desk: MakeDesk) -> None:
+    """By counting references: cycles wait for a collector that does not know how large a picture is."""
+    desk = make_desk()
+    desk.model.open()
+    picture = np.full((2, 2, 3), 0.5)
+    gone = weakref.ref(picture)
+    stream = NoiseStream.derive(b"k" * 16, b"request", "estimation")
+    gc.disable()
+    try:
+        desk.scheduler.answer([Draw((picture,), Prompt.of("good", 1), 0.5, stream, i) for i in range(3)])
+        del picture
+        until(lambda: gone() is None)
+    finally:
+        gc.enable()
+
+
+def test_a_fork_is_told_that_the_threads_stayed_behind(make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = make_desk()
+    desk.model.open()
+    assert desk.ask("before").result() == said("before")
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    with pytest.raises(ModelError, match="another process"):
+        desk.ask("in the fork").result()
+
+
+def test_a_thread_that_cannot_start_leaves_nobody_waiting(make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = make_desk().scheduler
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for _ in range(2):
+            with pytest.raises(ModelError, match="can't start new thread"):
+                scheduler.answer(draws("early"))
+    assert scheduler.waiting == 0
