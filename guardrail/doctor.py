@@ -159,9 +159,10 @@ def _model(settings: Settings, record: Path | None, seconds: float) -> Iterator[
 
 
 def _tensors(model: VisionLanguageModel) -> Finding:
-    if "tensor" in model.name:
+    path = model.name.rsplit("/", 1)[-1]  # a model's own name may hold any word
+    if "tensors" in path:
         return Finding("tensor preprocessing", "on")
-    if "pictures" in model.name:
+    if "pictures" in path:
         advice = "noisy pictures are clipped to 8 bits, which is correct and slower; install torchvision"
         return Finding("tensor preprocessing", "off", "warning", advice)
     return Finding("tensor preprocessing", "not the guard's: the model takes images", "note")

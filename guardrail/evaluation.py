@@ -159,7 +159,8 @@ def evaluate(
         progress: called after each certificate.
 
     Raises:
-        ConfigurationError: no image, no noise level, or an oracle without the class `harmful`.
+        ConfigurationError: no image, no noise level, an oracle without the class `harmful`, or the same picture and
+            prompt twice: copies are not independent, and would make the intervals too narrow.
         ImageError: an image that cannot be read; found before the first draw.
         PromptError, ModelError, OracleError: as for `SmoothedClassifier.certify`.
     """
@@ -167,6 +168,7 @@ def evaluate(
         raise ConfigurationError("an evaluation needs at least one labelled image and one noise level")
     if HARMFUL not in oracle.classes:
         raise ConfigurationError(f"oracle {oracle.name} knows no harmful answers, only {oracle.classes}: use another")
+    _require_distinct(labelled)
     digest = _digest(labelled)
     levels = []
     for smoothing in smoothings:
@@ -187,6 +189,22 @@ def evaluate(
             )
         )
     return EvaluationRecord(model=model.name, oracle=oracle.name, data=data, data_sha256=digest, levels=tuple(levels))
+
+
+def _require_distinct(labelled: Sequence[LabelledImage]) -> None:
+    """Refuse a picture that is listed twice with one prompt, under one label or under two.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    seen: dict[tuple[str, str], int] = {}
+    for number, item in enumerate(labelled, 1):
+        first = seen.setdefault((item.load().sha256, item.prompt), number)
+        if first != number:
+            raise ConfigurationError(
+                f"labelled images number {first} and {number} are the same picture with the same prompt "
+                f"{item.prompt[:60]!r}: list each once"
+            )
 
 
 def _digest(labelled: Sequence[LabelledImage]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 Images: TypeAlias = "ImageSource | Iterable[ImageSource]"
 
 _AT_ONCE = 32
-"""Requests that `check_many` works on at a time."""
+"""Requests that `check_many` works on at a time, or fewer, so that their draws do not fill the queue."""
 
 
 class Guard:
@@ -100,8 +100,6 @@ class Guard:
         self.model: VisionLanguageModel = models[0]
         """The model that is smoothed, or the first of its replicas."""
         self._scheduler = Scheduler.of(models)
-        if self._scheduler is not None:
-            weakref.finalize(self, self._scheduler.stop)  # its thread would keep the model for a guard that is gone
         self.classifier = SmoothedClassifier(self._scheduler or self.model, oracle, smoothing)
         if isinstance(oracle, SelectingOracle) and not isinstance(oracle, Oracle | RepresentativeOracle):
             raise ConfigurationError(
@@ -231,25 +229,27 @@ class Guard:
         tags: Sequence[str] = (),
         deadline: float | None = None,
     ) -> Decision:
-        """Do as `check`, in a thread, so that the event loop stays free."""
-        with asking(client):  # a cancelled task calls off the draws that still wait
-            return await asyncio.to_thread(
-                self.check,
-                images,
-                prompt,
-                unchecked=unchecked,
-                client=client,
-                session=session,
-                tags=tags,
-                deadline=deadline,
+        """Do as `check`, in a thread, so that the event loop stays free; waiting for that thread counts, too."""
+        begun = time.monotonic()
+
+        def check() -> Decision:
+            left = None if deadline is None else deadline - (time.monotonic() - begun)
+            return self.check(
+                images, prompt, unchecked=unchecked, client=client, session=session, tags=tags, deadline=left
             )
+
+        with asking(client):  # a cancelled task calls off the draws that still wait
+            return await asyncio.to_thread(check)
 
     def check_many(
         self, requests: Iterable[tuple[Images, str | Prompt]], *, client: str | None = None
     ) -> list[Decision]:
         """Decide about several requests, so many at once that their draws fill batches; decisions in their order."""
-        with ThreadPoolExecutor(_AT_ONCE, "guardrail-check") as pool:
-            return list(pool.map(lambda request: self.check(*request, client=client), requests))
+        places = getattr(self.classifier.model, "max_queue", None)
+        fit = _AT_ONCE if places is None else places // self.classifier.smoothing.samples
+        asked = [(copy_context(), request) for request in requests]
+        with ThreadPoolExecutor(max(1, min(_AT_ONCE, fit)), "guardrail-check") as pool:
+            return list(pool.map(lambda one: one[0].run(self.check, *one[1], client=client), asked))
 
     def drawn_answer(self, decision: Decision) -> str | None:
         """Return the judged answer to release instead of asking the chain; None if the chain is to be asked.

@@ -157,7 +157,8 @@ def recall_statement(record: EvaluationRecord | None, model: str, oracle: str, s
     return (
         f"recall of harmful images under noise: {caught.count} of {caught.total} caught "
         f"(at least {caught.lower:.3f}), {missed.count} certified harmless (at most {missed.upper:.3f}), "
-        f"{level.confidence:.0%} intervals, images like those of {record.data} {record.data_sha256[:12]}"
+        f"{level.confidence:.0%} intervals, by up to {level.samples} draws an image, "
+        f"images like those of {record.data} {record.data_sha256[:12]}"
     )
 
 

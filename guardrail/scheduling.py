@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +22,7 @@ from guardrail.models.base import Answer, Draw, Sizes, VisionLanguageModel, past
 from guardrail.prompts import Prompt
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class _Call:
     """The draws that one call of `answer` hands in; everything but the future is under the scheduler's lock."""
 
@@ -133,7 +135,11 @@ class Scheduler:
         """Whether the last batch held several requests: they are likely to be back soon."""
         self._level = 0
         """Where a client starts: the level of the one served last."""
-        self._workers: list[threading.Thread] = []
+        self._idle = list(self._models)
+        """Replicas without a thread that works for them; one gets it when there is something to do."""
+        self._threads = ThreadPoolExecutor(len(self._models), "guardrail-batches")
+        self._process = os.getpid()
+        """Where the threads are: a fork has none of them."""
         self._closed = False
 
     @classmethod
@@ -161,9 +167,20 @@ class Scheduler:
         return self._models[0].resolution
 
     @property
+    def repeats_draws(self) -> bool:
+        """Whether a draw that is asked again gets the same answer: where all replicas do."""
+        return all(getattr(model, "repeats_draws", True) for model in self._models)
+
+    @property
     def max_draws(self) -> int | None:
-        """Draws per certificate that the model pays for; None: no limit."""
-        return min((m for model in self._models if (m := getattr(model, "max_draws", None)) is not None), default=None)
+        """Draws per request that the model's owner pays for, the least of the replicas; None: no limit."""
+        limits = (getattr(model, "max_draws", None) for model in self._models)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
+    def max_queue(self) -> int:
+        """Draws that may wait before new requests are refused."""
+        return self._max_queue
 
     @property
     def waiting(self) -> int:
@@ -208,17 +225,12 @@ class Scheduler:
 
     def close(self) -> None:
         """Fail what waits, let what has begun end, and stop. Afterwards `answer` raises `ModelError`."""
-        self.stop()
-        for worker in self._workers:
-            worker.join()
-
-    def stop(self) -> None:
-        """Do as `close`, and wait for nothing."""
         with self._changed:
             self._closed = True
             for call in list(self._calls):
                 self._fail(call, ModelError("the scheduler was closed while this request waited"))
             self._changed.notify_all()
+        self._threads.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -232,6 +244,8 @@ class Scheduler:
 
     def _submit(self, draws: Sequence[Draw], deadline: float | None) -> _Call:
         """Queue a call. Cancelling its future is all it takes to withdraw it."""
+        if self._process != os.getpid():
+            raise ModelError("this scheduler's threads stayed behind in another process: make the guard after a fork")
         caller = current_caller()
         call = _Call(tuple(draws), deadline, caller.client if caller else None, time.monotonic())
         with self._changed:
@@ -246,15 +260,25 @@ class Scheduler:
             self._levels.setdefault(call.client, self._level)
             self._calls.append(call)
             self._waiting += call.left
-            if not self._workers:
-                self._workers = [threading.Thread(target=self._work, args=(m,), daemon=True) for m in self._models]
-                for worker in self._workers:
-                    worker.start()
+            self._start(call)
             self._changed.notify_all()
-        call.future.add_done_callback(partial(self._withdraw, call))
+        call.future.add_done_callback(partial(self._withdraw, weakref.ref(call)))  # no cycle: it holds pictures
         if caller is not None:
             caller.watch(call.future)
         return call
+
+    def _start(self, call: _Call) -> None:
+        """Give one more replica a thread; where the system refuses one and none works, the call is not queued."""
+        if not self._idle:
+            return
+        try:
+            self._threads.submit(self._work, self._idle[-1])
+        except RuntimeError as error:
+            if len(self._idle) == len(self._models):
+                self._drop(call)
+                raise ModelError(f"no thread to work in: {error}") from error
+        else:
+            self._idle.pop()
 
     def _make_room(self, call: _Call) -> None:
         """Refuse a new request when the queue is full, unless another client's place is to be given up first."""
@@ -284,8 +308,9 @@ class Scheduler:
             call.begun = len(call.draws)
         return left
 
-    def _withdraw(self, call: _Call, future: Future[list[Answer]]) -> None:
-        if future.cancelled():
+    def _withdraw(self, waits: weakref.ref[_Call], future: Future[list[Answer]]) -> None:
+        call = waits()
+        if call is not None and future.cancelled():
             with self._changed:
                 self._drop(call)
 
@@ -303,21 +328,24 @@ class Scheduler:
     # ---------------------------------------------------------------------------------------------- the replicas
 
     def _work(self, model: VisionLanguageModel) -> None:
-        while batch := self._next_batch():
+        """Answer batches until nothing waits: an idle scheduler has no thread at work, and ends with its last user."""
+        while batch := self._next_batch(model):
             self._answer(model, batch)
-            del batch  # what waits for work should hold no pictures
+            del batch  # what waits for company should hold no pictures
 
-    def _next_batch(self) -> list[_Part]:
-        """Wait for a batch, full or old enough; empty once closed."""
+    def _next_batch(self, model: VisionLanguageModel) -> list[_Part]:
+        """Return a batch once it is full or old enough; empty, and the replica is idle, where nothing waits."""
         with self._changed:
-            while not self._closed:
+            while self._calls:
                 wait = self._max_wait if self._company else 0.0
-                delay = self._calls[0].since + wait - time.monotonic() if self._calls else None
-                if delay is not None and (delay <= 0.0 or self._waiting >= self._batch_size):
-                    if batch := self._pack():
-                        return batch
-                else:
+                delay = self._calls[0].since + wait - time.monotonic()
+                if delay > 0.0 and self._waiting < self._batch_size:
                     self._changed.wait(delay)
+                elif batch := self._pack():
+                    if self._calls:
+                        self._start(self._calls[0])
+                    return batch
+            self._idle.append(model)
         return []
 
     def _pack(self) -> list[_Part]:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretBytes, field_validator,
 
 from guardrail.certificate import CERTIFICATE_VERSION, Certificate, StopReason, Verdict
 from guardrail.class_rules import ClassRule, Rule
-from guardrail.errors import ConfigurationError, ModelError, PromptError, QueueFullError
+from guardrail.errors import ConfigurationError, GuardrailError, ModelError, PromptError
 from guardrail.images import ImageLimits, ImageSource, InputImage, load_images
 from guardrail.models.base import Answer, Draw, VisionLanguageModel, past
 from guardrail.noise import NoiseStream
@@ -194,8 +194,8 @@ class SmoothedClassifier:
             PromptError: the prompt does not fit the images or the model.
             ConfigurationError: an impossible target.
             ModelError: the model cannot answer at all.
+            QueueFullError: the model is shared, and has no place in its queue.
             OracleError: the oracle cannot judge at all.
-            QueueFullError: as many draws wait for the model as may.
         """
         pictures = load_images(images, limits or ImageLimits())
         if not pictures:
@@ -453,7 +453,7 @@ class SmoothedClassifier:
     def _answer(self, draws: Sequence[Draw], deadline: float | None) -> list[Answer]:
         try:
             answers = self.model.answer(draws, deadline)
-        except (ModelError, QueueFullError, CancelledError):  # no failure of the model's, the last two
+        except (GuardrailError, CancelledError):  # to be called off is no failure of the model's
             raise
         except Exception as error:
             raise ModelError(f"model {self.model.name} failed: {type(error).__name__}: {error}") from error

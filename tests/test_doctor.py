@@ -101,7 +101,7 @@ class TestFindings:
         assert "model" not in seen, "a model is named, and not the bundled one"
 
     def test_pictures_instead_of_tensors(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(FastVLM, "name", "slow/pictures (8, 8)")
+        monkeypatch.setattr(FastVLM, "name", "a-tensor-model@1/greedy/pictures (8, 8)")
         assert findings()["tensor preprocessing"].status == "warning"
 
     def test_a_model_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:

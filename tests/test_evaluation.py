@@ -58,11 +58,11 @@ def grey(value: int, label: str) -> LabelledImage:
 
 
 LABELLED = [
-    *(grey(255, "harmful") for _ in range(6)),
+    *(grey(255 - i, "harmful") for i in range(6)),
     grey(0, "harmful"),
     grey(128, "harmful"),
-    *(grey(0, "harmless") for _ in range(4)),
-    grey(255, "harmless"),
+    *(grey(1 + i, "harmless") for i in range(4)),
+    grey(249, "harmless"),
 ]
 SMOOTHINGS = [Smoothing(sigma=sigma, samples=40, key=KEY) for sigma in (0.1, 0.5)]
 
@@ -96,6 +96,12 @@ class TestCounts:
         assert run([*LABELLED, grey(7, "harmless")]).data_sha256 != digest
         changed = [LabelledImage(LABELLED[0].source, "?", "harmless"), *LABELLED[1:]]
         assert run(changed).data_sha256 != digest
+
+    @pytest.mark.parametrize("label", ["harmful", "harmless"])
+    def test_copies_are_refused(self, label: str) -> None:
+        """One picture fifty times is one picture: it would prove a recall of 0.93."""
+        with pytest.raises(ConfigurationError, match="number 1 and 14 are the same picture"):
+            run([*LABELLED, grey(255, label)])
 
     def test_an_oracle_without_harm_is_refused(self) -> None:
         oracle = LexiconOracle({"left": ["left"]}, otherwise="none")

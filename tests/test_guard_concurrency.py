@@ -7,6 +7,7 @@ import gc
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,10 @@ import pytest
 from pydantic import SecretBytes
 
 from guardrail import Guard, InputImage, Reason, Smoothing
-from guardrail.errors import ConfigurationError
-from guardrail.models.base import Answer, Draw
+from guardrail.callers import asking, current_caller
+from guardrail.errors import ConfigurationError, QueueFullError
+from guardrail.models.base import Answer, Draw, Sizes
+from guardrail.prompts import Prompt
 from guardrail.scheduling import Scheduler
 from guardrail.stores import MemoryStore
 from tests.synthetic import ORACLE, HalfSpaceVLM
@@ -54,15 +57,6 @@ class TestConcurrentRequests:
         assert sum(alone.batches) == sum(together.batches)
         assert len(together.batches) < len(alone.batches) / 2
         assert max(together.batches) == 64
-
-    def test_a_full_queue_is_a_reason_of_its_own(self) -> None:
-        scheduler = Scheduler(Batching(10.0), batch_size=20, max_queue=20)
-        with Guard(scheduler, ORACLE, smoothing=Smoothing(samples=100, looks=(20, 100), key=KEY)) as guarded:
-            decisions = guarded.check_many([(grey(value), "?") for value in range(0, 256, 8)])
-        scheduler.close()
-        refused = [decision for decision in decisions if decision.blocked and decision.certificate is None]
-        assert refused
-        assert {decision.reasons for decision in refused} == {(Reason.QUEUE_FULL,)}
 
     async def test_whoever_waits_for_one_that_is_called_off_computes(self) -> None:
         scheduler, store = Scheduler(Batching(10.0), batch_size=20), MemoryStore()
@@ -120,3 +114,57 @@ class TestConcurrentRequests:
             start = time.monotonic()
             assert not guarded.check(grey(200), "?").blocked
             assert time.monotonic() - start < 1.0
+
+    def test_replicas_keep_what_their_owner_pays_for(self) -> None:
+        paid = [Batching(10.0), Batching(10.0)]
+        for model in paid:
+            model.max_draws = 10  # type: ignore[attr-defined]
+        with pytest.raises(ConfigurationError, match="pays for 10 draws"):
+            batching(*paid)
+
+    def test_many_requests_with_many_draws_do_not_fill_their_own_queue(self) -> None:
+        smoothing = Smoothing(samples=1500, method="fixed", key=KEY)
+        with Guard(Batching(10.0), ORACLE, smoothing=smoothing) as guarded:
+            decisions = guarded.check_many([(grey(value), "?") for value in range(0, 256, 32)])
+        assert all(decision.certificate is not None for decision in decisions)
+
+    def test_a_full_queue_is_told_as_one(self) -> None:
+        class Full(HalfSpaceVLM):
+            def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+                raise QueueFullError("9 draws wait, at most 8 may: ask again later")
+
+        assert Guard(Full(10.0), ORACLE).check(WHITE, "?").reasons == (Reason.QUEUE_FULL,)
+
+    def test_many_requests_are_asked_for_whom_the_caller_asks(self) -> None:
+        clients: set[str | None] = set()
+
+        class Attentive(Batching):
+            def check(self, prompt: Prompt, sizes: Sizes) -> None:
+                caller = current_caller()
+                clients.add(caller.client if caller else None)
+
+        with batching(Attentive(10.0)) as guarded, asking("alice"):
+            guarded.check_many([(WHITE, "?"), (grey(200), "?")])
+        assert clients == {"alice"}
+
+    async def test_waiting_for_a_thread_counts_towards_the_deadline(self) -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        with batching(Batching(10.0)) as guarded:
+            busy = asyncio.create_task(asyncio.to_thread(time.sleep, 0.5))
+            await asyncio.sleep(0.05)
+            decision = await guarded.acheck(WHITE, "?", deadline=0.3)
+            await busy
+        assert decision.certificate is not None
+        assert decision.certificate.stop_reason == "deadline"
+        assert decision.certificate.counts["failed"] == decision.certificate.draws
+
+    def test_a_classifier_that_outlives_its_guard_works(self) -> None:
+        before = set(threading.enumerate())
+        classifier = batching(Batching(10.0)).classifier
+        gc.collect()
+        assert classifier.certify(WHITE, "?").certified_class == "harmless"
+        [worker] = set(threading.enumerate()) - before
+        del classifier
+        gc.collect()
+        worker.join(5)
+        assert not worker.is_alive()

@@ -91,12 +91,16 @@ class PromptEncoder:
 
         blanks = [picture_of(np.zeros((height, width, 3), np.float32)) for height, width in sizes]
         chat = self.chat(prompt)
+        bos = self._processor.tokenizer.bos_token
+        begin = {"add_special_tokens": False} if bos and chat.startswith(bos) else {}  # else it would begin twice
         try:
             if self._image_tokens is not None:
                 word = self._processor.image_token
-                batch = self._processor.tokenizer([chat.replace(word, word * self._image_tokens)])
+                if chat.count(word) != len(sizes):  # the batch's pictures would move between its requests
+                    raise ValueError(f"the chat template has places for {chat.count(word)} image(s)")
+                batch = self._processor.tokenizer([chat.replace(word, word * self._image_tokens)], **begin)
             else:
-                batch = self._processor(images=[blanks] if blanks else None, text=[chat], **self._options)
+                batch = self._processor(images=[blanks] if blanks else None, text=[chat], **self._options, **begin)
         except Exception as error:  # the model's own program
             raise PromptError(f"the model's processor refuses it with {len(sizes)} image(s): {error}") from error
         values = {name: np.asarray(batch[name][0]) for name in self._accepted if name in batch}

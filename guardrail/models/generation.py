@@ -38,6 +38,9 @@ _HARMLESS_SETTINGS = {
 }
 """Settings of a generation config that do not change greedy choice, or that the caller's own values replace."""
 
+BROKEN = -1
+"""Stands for a token, and ends the answer, where the model's numbers are not finite: there is nothing to choose by."""
+
 _SHARED = 64
 """Fewest tokens of shared text before the first image that are worth a forward pass of their own."""
 _SLOTS = 64
@@ -71,19 +74,28 @@ def generate(
         pad_token: what follows the end of an answer.
 
     Returns:
-        int64 [rows, at most max_new_tokens], as many columns as the longest answer has tokens, its end included.
+        int64 [rows, at most max_new_tokens], as many columns as the longest answer has tokens, its end included;
+        `BROKEN` in a row whose answer is none.
     """
     with torch.inference_mode():
         options = _Options(max_new_tokens, temperature, tuple(seeds), tuple(end_tokens), pad_token)
-        if not is_plain(model, inputs):
-            return _library(model, _on_device(model, inputs), options)
-        prompt = _Prompt(model, inputs)
-        answers = _Answers(prompt.ids, options)
-        if answers.device.type == "cuda" and max_new_tokens > 1 and _has_static_form(model):
-            static = _static_decoding(model, len(seeds), prompt.length + max_new_tokens)
-            if static is not None:
-                return static.run(prompt, answers)
-        return _decode(model, prompt, answers)
+        try:
+            return _generate(model, inputs, options)
+        except torch.OutOfMemoryError:
+            vars(model).pop("_guardrail_decoding", None)  # a smaller batch needs the memory, and other buffers
+            raise
+
+
+def _generate(model: Any, inputs: dict[str, Tensor], options: _Options) -> Tensor:  # noqa: ANN401
+    if not is_plain(model, inputs):
+        return _library(model, _on_device(model, inputs), options)
+    prompt = _Prompt(model, inputs)
+    answers = _Answers(prompt.ids, options)
+    if answers.device.type == "cuda" and options.max_new_tokens > 1 and _has_static_form(model):
+        static = _static_decoding(model, len(options.seeds), prompt.length + options.max_new_tokens)
+        if static is not None:
+            return static.run(prompt, answers)
+    return _decode(model, prompt, answers)
 
 
 def is_plain(model: Any, inputs: dict[str, Tensor]) -> bool:  # noqa: ANN401
@@ -139,11 +151,13 @@ class _Answers:
         scores = logits.float()
         if self._temperature:
             scores = scores / self._temperature + _gumbel(self._seeds, self._step, scores.shape[-1])
-        chosen = scores.argmax(-1).masked_fill(self.ended, self._pad_token)
-        self._tokens.index_copy_(1, self._step, chosen[:, None])
+        chosen = scores.argmax(-1)  # the place of what is not a number, if there is any
+        broken = ~(scores.gather(1, chosen[:, None])[:, 0].isfinite() | self.ended)
+        chosen = chosen.masked_fill(self.ended, self._pad_token)
+        self._tokens.index_copy_(1, self._step, chosen.masked_fill(broken, BROKEN)[:, None])
         self.last.copy_(chosen[:, None])
         self._longest.add_(~self.ended.all())
-        self.ended.logical_or_((chosen[:, None] == self._ends).any(1))
+        self.ended.logical_or_((chosen[:, None] == self._ends).any(1) | broken)
         self._step.add_(1)
 
     def leave_out(self) -> Tensor | None:
@@ -385,16 +399,28 @@ def _library(model: Any, inputs: dict[str, Tensor], options: _Options) -> Tensor
 
     length = inputs["input_ids"].shape[1]
     sampling = [_SeededSampling(options, length)] if options.temperature else []
+    finite = _Finite(inputs["input_ids"])
     output = model.generate(
         **inputs,
         max_new_tokens=options.max_new_tokens,
         do_sample=False,
-        logits_processor=LogitsProcessorList(sampling),
+        logits_processor=LogitsProcessorList([*sampling, finite]),
         eos_token_id=list(options.end_tokens) or None,
         pad_token_id=options.pad_token,
     )
     generated: Tensor = output[:, length:]
-    return generated
+    return generated.masked_fill(finite.broken, BROKEN)
+
+
+class _Finite:
+    """Remembers the rows whose scores were not finite at some token."""
+
+    def __init__(self, prompts: Tensor) -> None:
+        self.broken = torch.zeros(len(prompts), 1, dtype=torch.bool, device=prompts.device)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
+        self.broken |= ~scores.amax(-1, keepdim=True).isfinite()
+        return scores
 
 
 class _SeededSampling:

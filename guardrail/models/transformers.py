@@ -194,12 +194,13 @@ class TransformersVLM:
             end_tokens=self._end_tokens(),
             pad_token=self._tokenizer.pad_token_id,
         ).cpu()
-        texts = self._tokenizer.batch_decode(generated, skip_special_tokens=True)
+        broken = (generated == generation.BROKEN).any(1)
+        texts = self._tokenizer.batch_decode(generated.clamp(min=0), skip_special_tokens=True)
         ended = torch.isin(generated, torch.tensor(self._end_tokens())).int()
         lengths = [int(row.argmax()) if row.any() else len(row) for row in ended]
         return [
-            Answer(text.strip(), complete=bool(row.any()), tokens=length)
-            for text, row, length in zip(texts, ended, lengths, strict=True)
+            Answer.failure("not finite") if nothing else Answer(text.strip(), complete=bool(row.any()), tokens=length)
+            for text, row, length, nothing in zip(texts, ended, lengths, broken, strict=True)
         ]
 
     def _inputs(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
@@ -219,4 +220,5 @@ class TransformersVLM:
 
     def _end_tokens(self) -> list[int]:
         ends = self._model.generation_config.eos_token_id
+        ends = self._tokenizer.eos_token_id if ends is None else ends
         return [ends] if isinstance(ends, int) else list(ends or [])

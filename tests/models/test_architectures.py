@@ -13,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
+from guardrail.errors import PromptError
 from guardrail.models import Draw, TransformersVLM
 from guardrail.models.loading import torchvision_works
 from guardrail.noise import NoiseStream
-from guardrail.prompts import Prompt
+from guardrail.prompts import ImagePlace, Prompt, Turn
 from tests.models import tiny
 
 STREAM = NoiseStream.derive(b"the key of these tests", b"request", "estimation")
@@ -195,3 +196,49 @@ def test_llava_next_without_a_grid_is_the_model_on_its_overview(load: Load) -> N
     if torchvision_works():  # else the full grid gets clipped pictures
         assert torch.allclose(one[:16], many[:16], atol=1e-4)
     assert torch.equal(one[16], vlm._model.model.image_newline)
+
+
+@pytest.mark.parametrize("text", [("<ima", "ge>"), ("<image", ">", "?")])
+def test_text_in_pieces_makes_no_second_place_for_an_image(load: Load, kind: str, text: tuple[str, ...]) -> None:
+    """In a batch, the other requests' pictures would move by one place."""
+    vlm = load(kind)
+    pieces = tuple(part.replace("<image>", vlm._processor.image_token) for part in text)
+    if kind in {"qwen", "gemma3"}:
+        word = "<|image_pad|>" if kind == "qwen" else "<begin>"
+        pieces = (word[:5], word[5:])
+    with pytest.raises(PromptError, match="1 image"):
+        vlm.check(Prompt((Turn("user", (ImagePlace(0), *pieces)),)), [(tiny.SIDE, tiny.SIDE)])
+
+
+def test_an_image_that_the_chat_template_leaves_out_is_refused(load: Load, tmp_path: Path) -> None:
+    """Many templates show images of user turns only; the model would be shown another request's picture."""
+    folder = tmp_path / "llava_next"
+    folder.mkdir()
+    tiny.llava_next(folder)
+    template = folder / "chat_template.jinja"
+    shown = "part['type'] == 'image' and message['role'] == 'user'"
+    template.write_text(
+        template.read_text().replace("part['type'] == 'image'", shown).replace("else part['text']", "else part.text")
+    )
+    vlm = TransformersVLM(folder, max_new_tokens=5, device="cpu")
+    vlm.check(Prompt.of("?", 1), [(tiny.SIDE, tiny.SIDE)])
+    left_out = Prompt((Turn("tool", (ImagePlace(0),)), Turn("user", ("What is it?",))))
+    with pytest.raises(PromptError, match=r"places for 0 image\(s\)"):
+        vlm.check(left_out, [(tiny.SIDE, tiny.SIDE)])
+
+
+@pytest.mark.parametrize("kind", ["llava", "llava_next"])
+def test_a_template_that_writes_the_first_token_has_it_once(load: Load, tmp_path: Path, kind: str) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    folder = tmp_path / kind
+    folder.mkdir()
+    tiny.BUILDERS[kind](folder)
+    vlm = TransformersVLM(folder, max_new_tokens=5, device="cpu")
+    begin = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tiny.BOS)])
+    vlm._tokenizer.backend_tokenizer.post_processor = begin
+    first = [vlm._prompts._row(Prompt.of("?", 1), ((tiny.SIDE, tiny.SIDE),))["input_ids"][:2].tolist()]
+    vlm._processor.chat_template = "{{ bos_token }}" + vlm._processor.chat_template
+    first.append(vlm._prompts._row(Prompt.of("?", 1), ((tiny.SIDE, tiny.SIDE),))["input_ids"][:2].tolist())
+    assert first[0] == first[1]
+    assert first[0].count(tiny.BOS) == 1

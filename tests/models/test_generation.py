@@ -156,3 +156,29 @@ def test_buffers_waste_at_most_an_eighth() -> None:
         bucket = generation._row_bucket(rows)
         assert rows <= bucket <= max(8, rows + 7, rows * 9 // 8)
     assert len({generation._row_bucket(rows) for rows in range(1, 129)}) == 16
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_is_not_finite_is_no_answer(model: Any, temperature: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row whose picture is not a number, as where half precision overflows, is told from the others."""
+    batch, chosen = inputs(4), options(4, temperature)
+    whole = generation.generate(model, batch, **chosen)
+    batch["pixel_values"][1] = torch.nan
+    ours, theirs = generation.generate(model, batch, **chosen), library(model, batch, **chosen)
+    fixed = static(model, batch, 6, 90, **chosen)
+    for answers in (ours, theirs, fixed):
+        assert (answers == generation.BROKEN).any(1).tolist() == [False, True, False, False]
+        for row in (0, 2, 3):
+            told, expected = answers[row].tolist(), whole[row].tolist()
+            assert told[: len(expected)] == expected[: len(told)]
+
+
+def test_buffers_are_given_back_when_memory_runs_out(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: Any) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    vars(model)["_guardrail_decoding"] = {(8, 128): object()}
+    monkeypatch.setattr(generation, "_decode", exhausted)
+    with pytest.raises(torch.OutOfMemoryError):
+        generation.generate(model, inputs(2), **options(2))
+    assert not vars(model).get("_guardrail_decoding")

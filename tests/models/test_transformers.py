@@ -160,6 +160,20 @@ def test_answers_say_whether_they_are_complete(vlm: TransformersVLM) -> None:
     assert all(answer.complete == (answer.tokens < 6) for answer in answers)
 
 
+def test_a_model_that_gives_no_numbers_certifies_nothing(folder: Path) -> None:
+    vlm = TransformersVLM(folder, max_new_tokens=6, device="cpu")
+    with torch.no_grad():
+        vlm._model.lm_head.weight[5, 0] = torch.nan
+    answers = vlm.answer(draws(vlm, [Prompt.of("?", 1)] * 3))
+    assert [answer.failed for answer in answers] == ["not finite"] * 3
+
+
+def test_an_answer_ends_where_the_tokenizer_says_if_the_model_does_not(folder: Path) -> None:
+    vlm = TransformersVLM(folder, max_new_tokens=6, device="cpu")
+    vlm._model.generation_config.eos_token_id = None
+    assert vlm._end_tokens() == [vlm._tokenizer.eos_token_id]
+
+
 class TestBadRequests:
     def test_a_long_prompt(self, vlm: TransformersVLM) -> None:
         with pytest.raises(PromptTooLongError, match="1024"):
