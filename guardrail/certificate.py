@@ -29,7 +29,7 @@ class Verdict(StrEnum):
 
 StopReason = Literal["target", "futility", "budget", "deadline", "contradicted"]
 """Why drawing ended: the target was certified, or hopeless; the budget or the time was spent; or the counts
-contradict what was assumed about the oracle, and there is no certificate."""
+contradict what was assumed about the oracle, or another certificate, and there is no certificate."""
 
 
 class Certificate(BaseModel):
@@ -103,6 +103,11 @@ class Certificate(BaseModel):
     answer: str | None = None
     """The lowest-index drawn answer of the certified class that is short enough: what `release="certified"` gives.
     None for an abstention, and for a harmful verdict, of which no answer is kept."""
+    derived_from: str | None = None
+    """For a near hit: the images' hash (`CertificateKey.images`) of the stored certificate that covers this request,
+    with its counts. Never stored."""
+    distance: float = Field(default=0.0, ge=0.0)
+    """For a near hit: upper bound on the L2 distance to those images, by which radii and bounds are smaller."""
     warnings: tuple[str, ...] = ()
 
     def __eq__(self, other: object) -> bool:

@@ -1,4 +1,4 @@
-"""The command line: `guardrail demo`, `certify`, `plan`, `evaluate`, `oracle`, `doctor`, `--version`."""
+"""The command line: `guardrail demo`, `certify`, `plan`, `evaluate`, `oracle`, `doctor`, `audit`, `override`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from guardrail import __version__
+from guardrail.audit.commands import audit, override
 from guardrail.cli_errors import clear_errors
 from guardrail.oracle_cli import oracle_app
 
@@ -25,6 +26,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(oracle_app, name="oracle")
+app.add_typer(audit, name="audit")
+app.add_typer(override, name="override")
 
 
 def _version(wanted: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,6 @@ from guardrail.smoothing import SmoothedClassifier
 Status = Literal["ok", "note", "warning", "problem"]
 LIBRARIES = ("torch", "transformers", "numpy", "scipy", "pillow", "pydantic", "langchain-core", "redis", "torchvision")
 _COLOURS: dict[Status, str] = {"ok": "green", "note": "dim", "warning": "yellow", "problem": "red"}
-_AUDIT_URL = "GUARDRAIL_AUDIT_URL"
 
 
 @dataclass(frozen=True)
@@ -252,12 +250,9 @@ def _services(settings: Settings) -> Iterator[Finding]:
         if settings.key is None and settings.smoothing.key is None:
             advice = "set GUARDRAIL_KEY to one secret for all replicas (openssl rand -hex 32)"
             yield Finding("noise key", "none: replicas that share Redis draw different noise", "warning", advice)
-    audit: Any = getattr(settings, "audit_url", None)
-    if audit is not None:
-        url = audit.get_secret_value() if hasattr(audit, "get_secret_value") else str(audit)
-        yield _reach("audit database", url, lambda: _connect(url), "is it running, and are user and database right?")
-    elif os.environ.get(_AUDIT_URL) and "audit_url" not in Settings.model_fields:
-        yield Finding("audit database", f"{_AUDIT_URL} is set", "problem", "this version keeps no audit log: unset it")
+    if settings.audit is not None:
+        url = settings.audit.get_secret_value()
+        yield _reach("audit database", url, lambda: _open(settings), "is it running, and are user and database right?")
     else:
         yield Finding("audit database", "not configured: no decision is recorded", "note")
 
@@ -270,15 +265,10 @@ def _ping(settings: Settings) -> None:
         store.close()
 
 
-def _connect(url: str) -> None:
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(url)
-    try:
-        with engine.connect():
-            pass
-    finally:
-        engine.dispose()
+def _open(settings: Settings) -> None:
+    log = settings.make_audit()
+    if log is not None:
+        log.close()
 
 
 def _reach(subject: str, url: str, attempt: Callable[[], None], advice: str) -> Finding:

@@ -47,6 +47,10 @@ class QueueFullError(GuardrailError, RuntimeError):
     """As many draws wait as may: ask again later."""
 
 
+class BudgetSpentError(GuardrailError, RuntimeError):
+    """The client has caused as many draws as it may in a minute: ask again later."""
+
+
 class StoreError(GuardrailError, RuntimeError):
     """The certificate store cannot be reached or refused the operation."""
 

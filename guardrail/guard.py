@@ -7,16 +7,20 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from guardrail.audit import AuditSink
+from guardrail.audit import AuditSink, Overrides
+from guardrail.budget import DrawBudget
 from guardrail.callers import asking
 from guardrail.certificate import CERTIFICATE_VERSION, Certificate
 from guardrail.errors import (
+    BudgetSpentError,
     ConfigurationError,
     GuardrailError,
     ImageError,
@@ -27,14 +31,18 @@ from guardrail.errors import (
     StoreError,
     TooManyImagesError,
 )
-from guardrail.images import ImageLimits, ImageSource, InputImage, load_images
+from guardrail.images import ImageLimits, ImageSource, InputImage, list_sources, load_images
 from guardrail.models.base import Answer, VisionLanguageModel
+from guardrail.near import Asked, NearHits
 from guardrail.oracles.base import Judgements, Oracle, RepresentativeOracle, SelectingOracle
-from guardrail.policy import Action, Decision, Policy, Reason, Source
+from guardrail.policy import Action, Decision, Policy, Reason
 from guardrail.prompts import Prompt
 from guardrail.scheduling import Scheduler
+from guardrail.seen_files import Aliases, SeenFiles
 from guardrail.smoothing import SmoothedClassifier, Smoothing
-from guardrail.stores.base import CertificateKey, CertificateStore
+from guardrail.stores.base import CertificateKey, CertificateStore, StoreStats, joint_hash
+from guardrail.stores.once import Found, OncePerKey, SharedLocks
+from guardrail.stores.signing import Signed, Signer
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +69,9 @@ class Guard:
         policy: rules from verdicts to actions.
         store: keeps certificates; None: every request is computed.
         audit: records decisions; None: nothing is recorded.
+        overrides: images that operators allow or block, whatever their certificates; None: none.
+        budget: draws that each client may cause in a minute; None: as many as it likes.
+        near: lets stored certificates answer requests whose images are near theirs; None: only the same images.
         limits: bounds on images, checked before decoding.
         max_prompt_chars: longest prompt, in characters.
     """
@@ -74,6 +85,9 @@ class Guard:
         policy: Policy | None = None,
         store: CertificateStore | None = None,
         audit: AuditSink | None = None,
+        overrides: Overrides | None = None,
+        budget: DrawBudget | None = None,
+        near: NearHits | None = None,
         limits: ImageLimits | None = None,
         max_prompt_chars: int = 32_000,
     ) -> None:
@@ -96,8 +110,23 @@ class Guard:
         self.policy = policy or Policy()
         self.store = store
         self.audit = audit
+        self.overrides = overrides
+        self.budget = budget
+        self.near = near
         self.limits = limits or ImageLimits()
         self.max_prompt_chars = max_prompt_chars
+        if near is not None and store is None:
+            raise ConfigurationError("near hits come from stored certificates: name a store")
+        if budget is not None and budget.per_minute < self.classifier.most_draws:
+            raise ConfigurationError(
+                f"a budget of {budget.per_minute} draws a minute is never enough for a decision, which may take "
+                f"{self.classifier.most_draws}: raise it, or lower samples"
+            )
+        key = self.classifier.smoothing.key
+        if isinstance(store, Signed) and key is not None:
+            store.sign_by(Signer(key))
+        self._seen = SeenFiles(store if isinstance(store, Aliases) else None, self.limits)
+        self._once = OncePerKey(store if isinstance(store, SharedLocks) else None)
         self.classifier.prepare(self.target_radius)
 
     def __repr__(self) -> str:
@@ -111,12 +140,25 @@ class Guard:
         policy: Policy | None = None,
         store: CertificateStore | None = None,
         audit: AuditSink | None = None,
+        overrides: Overrides | None = None,
+        budget: DrawBudget | None = None,
+        near: NearHits | None = None,
     ) -> Self:
         """Make a guard of the bundled model and oracle, for demonstrations and tests; it reads signs, nothing else."""
         from guardrail.models.bundled import BundledVLM
         from guardrail.oracles.bundled import bundled_oracle
 
-        return cls(BundledVLM(), bundled_oracle(), smoothing=smoothing, policy=policy, store=store, audit=audit)
+        return cls(
+            BundledVLM(),
+            bundled_oracle(),
+            smoothing=smoothing,
+            policy=policy,
+            store=store,
+            audit=audit,
+            overrides=overrides,
+            budget=budget,
+            near=near,
+        )
 
     @classmethod
     def from_settings(cls, path: str | Path | None = None) -> Guard:
@@ -153,7 +195,7 @@ class Guard:
             prompt: the text, or a conversation with a place for each image.
             unchecked: what a model could see of the request and nobody could turn into images, in words; each falls
                 under `Policy.on_error`. Where that lets the request pass, the images are still checked.
-            client: who asks, for the log.
+            client: who asks: for the log, and for the budget of draws.
             session: which conversation it belongs to, for the log.
             tags: free labels, for the log.
             deadline: seconds from now; draws not begun by then count as failed.
@@ -260,11 +302,11 @@ class Guard:
         SmoothedClassifier(self.model, self.oracle, once).certify(Image.new("RGB", (64, 64), "white"), "Warm up.")
 
     def close(self) -> None:
-        """Close the store, and end the thread that packs batches."""
-        if self._scheduler is not None:
-            self._scheduler.close()
-        if self.store is not None:
-            self.store.close()
+        """Close store, audit log and overrides, and end the thread that packs batches."""
+        for part in (self._scheduler, self.store, self.audit, self.overrides):
+            close = getattr(part, "close", None)
+            if close is not None:
+                close()
 
     def __enter__(self) -> Self:
         return self
@@ -283,49 +325,93 @@ class Guard:
         timings: dict[str, float],
     ) -> Decision:
         until = None if deadline is None else time.monotonic() + deadline
-        with _timed(timings, "images"):
-            pictures = load_images(images, self.limits)
-        if not pictures:
+        sources = list_sources(images, self.limits)
+        if not sources:
             return decision
-        prompt = Prompt.of(prompt, len(pictures))
-        if prompt.characters > self.max_prompt_chars:
+        characters = prompt.characters if isinstance(prompt, Prompt) else len(prompt)
+        if characters > self.max_prompt_chars:
             raise PromptTooLongError(
-                f"the prompt has {prompt.characters} characters, at most {self.max_prompt_chars} are checked"
+                f"the prompt has {characters} characters, at most {self.max_prompt_chars} are checked"
             )
-        key = CertificateKey.of(pictures, self.classifier.context(prompt, self.target_radius))
-        with _timed(timings, "store"):
-            certificate = self._get(key, pictures, prompt)
-        source: Source = "hit"
-        if certificate is None:
-            source = "computed"
-            with _timed(timings, "smoothing"):
-                certificate = self.classifier.certify(pictures, prompt, self.target_radius, deadline=until)
-            with _timed(timings, "store"):
-                self._put(key, certificate)
-        decision = decision.model_copy(update={"certificate": certificate, "source": source, "prompt": prompt})
+        prompt = Prompt.of(prompt, len(sources))
+        request = _Request(sources, prompt, decision.client, until, timings)
+        decision = decision.model_copy(update={"prompt": prompt})
+        hashes = self._hashes(request)
+        override = self.overrides.of(hashes) if self.overrides else None
+        if override is not None:
+            return decision.with_reasons({Reason.OVERRIDDEN: Action(override.action)}, [override.statement])
+        key = CertificateKey.of(hashes, self.classifier.context(prompt, self.target_radius))
+        look, compute = partial(self._get, request, key), partial(self._compute, request, key)
+        certificate, source = compute() if self.store is None else self._once.run(key, look, compute, until)
+        decision = decision.model_copy(update={"certificate": certificate, "source": source})
         return decision.with_reasons(self.policy.judge(certificate))
 
-    def _get(self, key: CertificateKey, pictures: Sequence[InputImage], prompt: Prompt) -> Certificate | None:
+    def _hashes(self, request: _Request) -> tuple[str, ...]:
+        """Return each image's hash; a file that was seen before is not decoded for it."""
+        with _timed(request.timings, "images"):
+            hashes = self._seen.hashes(request.sources)
+        return hashes or tuple(picture.sha256 for picture in self._pictures(request))
+
+    def _pictures(self, request: _Request) -> tuple[InputImage, ...]:
+        """Return the images, decoded once."""
+        if not request.pictures:
+            with _timed(request.timings, "images"):
+                request.pictures = load_images(request.sources, self.limits)
+                self._seen.learn(request.sources, request.pictures)
+        return request.pictures
+
+    def _compute(self, request: _Request, key: CertificateKey) -> Found:
+        """Find a certificate that covers the request, or draw for one of its own."""
+        pictures, get, put = self._pictures(request), partial(self._get, request), partial(self._put, request)
+        if CertificateKey.of(pictures, key.context) != key:
+            raise ImageError("a file was decoded to another picture than before: send it as PNG")
+        near = None
+        if self.near is not None:
+            near = self.near.around(Asked.of(key, pictures, self.classifier), get, put, self.policy.refuses)
+            with _timed(request.timings, "near"):
+                covered = near.covers()
+            if covered is not None:
+                return covered, "near"
+        certificate = self._certify(request)
+        if near is not None:
+            certificate = near.admit(certificate)
+        put(key, certificate)
+        return certificate, "computed"
+
+    def _certify(self, request: _Request) -> Certificate:
+        most = self.classifier.most_draws
+        reserved = self.budget.reserved(request.client, most) if self.budget else nullcontext(list[int]())
+        with reserved as drawn, _timed(request.timings, "smoothing"):
+            certificate = self.classifier.certify(
+                self._pictures(request), request.prompt, self.target_radius, deadline=request.until
+            )
+            drawn.append(certificate.draws + certificate.selection_draws)
+        return certificate
+
+    def _get(self, request: _Request, key: CertificateKey) -> Certificate | None:
         if self.store is None:
             return None
         try:
-            certificate = self.store.get(key)
+            with _timed(request.timings, "store"):
+                certificate = self.store.get(key)
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the guard can do without
             self._without_store(error)
             return None
-        if certificate is not None and not self._is_about(certificate, pictures, prompt):
+        if certificate is not None and not self._is_about(certificate, request, key):
             logger.error("the store gave a certificate of another request for %s: treated as a miss", key)
+            stats = getattr(self.store, "stats", None)
+            if isinstance(stats, StoreStats):
+                stats.reject("another_request")
             return None
         return certificate
 
-    def _is_about(self, certificate: Certificate, pictures: Sequence[InputImage], prompt: Prompt) -> bool:
-        """Whether a stored certificate says by itself that it is about this request."""
+    def _is_about(self, certificate: Certificate, request: _Request, key: CertificateKey) -> bool:
+        """Whether a stored certificate says by itself that it is about the key's images and this request's context."""
         smoothing = self.classifier.smoothing
-        said = (certificate.image_sha256, certificate.prompt_sha256, certificate.model, certificate.oracle)
-        oracle = self._oracle_of(certificate)
-        wanted = (tuple(p.sha256 for p in pictures), prompt.digest, self.model.name, oracle.name)
-        said_how = (certificate.version, certificate.sigma, certificate.alpha)
-        return said == wanted and said_how == (CERTIFICATE_VERSION, smoothing.sigma, smoothing.alpha)
+        said = (joint_hash(certificate.image_sha256), certificate.prompt_sha256, certificate.model, certificate.oracle)
+        wanted = (key.images, request.prompt.digest, self.model.name, self._oracle_of(certificate).name)
+        said_how = (certificate.version, certificate.sigma, certificate.alpha, certificate.derived_from)
+        return said == wanted and said_how == (CERTIFICATE_VERSION, smoothing.sigma, smoothing.alpha, None)
 
     def _oracle_of(self, certificate: Certificate | None) -> Oracle:
         """Return the oracle that judged the certificate's draws, its classes found again if they were found."""
@@ -333,12 +419,13 @@ class Guard:
             return self.oracle
         return self.oracle.fixed_on(certificate.representative if certificate is not None else None)
 
-    def _put(self, key: CertificateKey, certificate: Certificate) -> None:
+    def _put(self, request: _Request, key: CertificateKey, certificate: Certificate) -> None:
         """Store what was computed: abstentions and harmful verdicts too, but nothing that a deadline cut short."""
         if self.store is None or certificate.stop_reason == "deadline":
             return
         try:
-            self.store.put(key, certificate)
+            with _timed(request.timings, "store"):
+                self.store.put(key, certificate)
         except Exception as error:  # noqa: BLE001 - as in _get
             self._without_store(error)
 
@@ -372,6 +459,20 @@ class Guard:
         return decision
 
 
+@dataclass
+class _Request:
+    """A request with images."""
+
+    sources: Sequence[ImageSource]
+    prompt: Prompt
+    client: str | None
+    until: float | None
+    """`time.monotonic()` of the deadline."""
+    timings: dict[str, float]
+    pictures: tuple[InputImage, ...] = ()
+    """The images once they are decoded."""
+
+
 _REASONS: tuple[tuple[type[Exception], Reason], ...] = (
     (TooManyImagesError, Reason.TOO_MANY_IMAGES),
     (ImageTooLargeError, Reason.IMAGE_TOO_LARGE),
@@ -380,6 +481,7 @@ _REASONS: tuple[tuple[type[Exception], Reason], ...] = (
     (StoreError, Reason.STORE_REQUIRED),
     (OracleError, Reason.ORACLE_FAILED),
     (QueueFullError, Reason.QUEUE_FULL),
+    (BudgetSpentError, Reason.BUDGET_SPENT),
 )
 """Which reason an error gives; the first that fits. Everything else is `model_failed`."""
 

@@ -264,6 +264,23 @@ class InputImage:
         return type(self), (self.pixels, self.format, self.plain)  # unpickled arrays would be writeable
 
 
+def list_sources(
+    sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = ImageLimits()
+) -> list[ImageSource]:
+    """Counts one image or several; nothing is read yet.
+
+    Raises:
+        TooManyImagesError: If there are more than `limits.max_count`, of which at most one is drawn.
+    """
+    one = (bytes, bytearray, memoryview, str, os.PathLike, Image.Image, np.ndarray, InputImage)
+    if isinstance(sources, one) or not isinstance(sources, Iterable):
+        return [sources]
+    taken = list(islice(sources, limits.max_count + 1))
+    if len(taken) > limits.max_count:
+        raise TooManyImagesError(f"a request may carry at most {limits.max_count} images; send fewer")
+    return taken
+
+
 def load_images(
     sources: ImageSource | Iterable[ImageSource],
     limits: ImageLimits = ImageLimits(),
@@ -279,12 +296,9 @@ def load_images(
         TooManyImagesError: If there are more than `limits.max_count`; nothing is decoded then.
         ImageError: As `InputImage.load`, for the first image that cannot be read; the message says which.
     """
-    one = (bytes, bytearray, memoryview, str, os.PathLike, Image.Image, np.ndarray, InputImage)
-    if isinstance(sources, one) or not isinstance(sources, Iterable):
-        return (InputImage.load(sources, limits),)
-    taken = list(islice(sources, limits.max_count + 1))
-    if len(taken) > limits.max_count:
-        raise TooManyImagesError(f"a request may carry at most {limits.max_count} images; send fewer")
+    taken = list_sources(sources, limits)
+    if len(taken) == 1 and taken[0] is sources:
+        return (InputImage.load(taken[0], limits),)
     images = []
     for number, source in enumerate(taken, 1):
         try:

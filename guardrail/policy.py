@@ -47,6 +47,8 @@ class Reason(StrEnum):
     BUDGET_SPENT = "budget_spent"
     STORE_REQUIRED = "store_required"
     AUDIT_REQUIRED = "audit_required"
+    OVERRIDDEN = "overridden"
+    """An operator's word, not the certificate's; the details say whose, and until when."""
 
 
 Source = Literal["computed", "hit", "near"]
@@ -105,6 +107,10 @@ class Policy(BaseModel):
         if self.release == "certified" and certificate.answer is None and Action.BLOCK not in found.values():
             found[Reason.NO_CERTIFIED_ANSWER] = Action(self.on_error)
         return found
+
+    def refuses(self, certificate: Certificate) -> bool:
+        """Whether the outcome is an abstention or a harmful verdict, which also answers requests near it."""
+        return certificate.certified_class is None or certificate.certified_class in self.harmful_classes
 
     def screen(self, certificate: Certificate | None, label: str) -> dict[Reason, Action]:
         """Return what the class of the chain's final answer gives reason for.

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic import Field, SecretBytes, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from guardrail.audit import AuditLog, Overrides
+from guardrail.budget import DrawBudget
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.models.base import VisionLanguageModel
+from guardrail.near import NearHits, NearIndex
+from guardrail.near.shared import RedisPoints
 from guardrail.oracles.base import HARMFUL, Oracle
 from guardrail.oracles.calibration import Calibration
 from guardrail.policy import Policy
 from guardrail.recall import EvaluationRecord
 from guardrail.smoothing import Smoothing
-from guardrail.stores.base import CertificateStore
+from guardrail.stores import CertificateStore, MemoryStore, RedisStore, Signer
+
+logger = logging.getLogger(__name__)
 
 
 class Settings(BaseSettings):
@@ -56,8 +63,27 @@ class Settings(BaseSettings):
     key: SecretStr | None = None
     """Secret of the noise: at least 16 characters, the same for all replicas that share a store."""
     redis_url: SecretStr | None = None
-    """Where certificates are kept; None: in memory."""
+    """Where certificates are kept; None: in memory. `RedisConnection` says which URLs it may be."""
+    redis_timeout: float = Field(default=0.5, gt=0.0)
+    """Seconds to wait for a connection to Redis, and for an answer; a far one may take longer."""
+    signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Secrets that authenticate what is kept in Redis, with commas between them in a variable: the first signs, all are
+    accepted. None at all: `key` serves."""
+    near_refuse_within: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
+    """Turns near hits on: stored certificates answer requests whose images lie within their radius, and abstentions and
+    harmful verdicts those within this L2 distance. None: off."""
+    near_memory: int = Field(default=512, ge=1)
+    """Mebibytes of pixels that near hits may keep in each process."""
+    draws_per_minute: int | None = Field(default=None, ge=1)
+    """Draws that each client may cause in a minute, on all replicas that share a Redis; None: as many as it likes."""
+    audit: SecretStr | None = None
+    """Where decisions are recorded, and operators' overrides kept: the path of a SQLite file, or a database URL."""
     certificate_ttl: float = Field(default=86_400.0, gt=0.0)
+
+    @field_validator("signing_keys", mode="before")
+    @classmethod
+    def _several(cls, given: object) -> object:
+        return [part.strip() for part in given.split(",")] if isinstance(given, str) else given
 
     @classmethod
     def settings_customise_sources(
@@ -99,12 +125,22 @@ class Settings(BaseSettings):
             ConfigurationError: no model or no oracle is named, or they do not go together.
             ModelError: the model cannot be loaded.
         """
+        store = self.make_store()
+        if self.redis_url is not None and self.key is None and self.smoothing.key is None:
+            logger.warning(
+                "replicas share a store, and each makes up a noise key of its own: asking another replica is another "
+                "chance. Set GUARDRAIL_KEY to one secret for all (openssl rand -hex 32)"
+            )
         return Guard(
             self.make_replicas(),
             self.make_oracle(),
             smoothing=self.make_smoothing(),
             policy=self.policy,
-            store=self.make_store(),
+            store=store,
+            budget=self.make_budget(store),
+            near=self.make_near(store),
+            audit=self.make_audit(),
+            overrides=self.make_overrides(),
         )
 
     def make_replicas(self) -> list[VisionLanguageModel]:
@@ -188,11 +224,47 @@ class Settings(BaseSettings):
 
     def make_store(self) -> CertificateStore:
         """Return the Redis store where a URL is set, else one in memory."""
-        from guardrail.stores import MemoryStore, RedisStore
-
         if self.redis_url is None:
             return MemoryStore(ttl=self.certificate_ttl)
-        return RedisStore(self.redis_url.get_secret_value(), ttl=self.certificate_ttl)
+        return RedisStore(
+            self.redis_url.get_secret_value(),
+            signer=self.make_signer(),
+            ttl=self.certificate_ttl,
+            timeout=self.redis_timeout,
+        )
+
+    def make_budget(self, store: CertificateStore) -> DrawBudget | None:
+        """Return the clients' budget, kept where the certificates are; None where it is not limited."""
+        if self.draws_per_minute is None:
+            return None
+        return DrawBudget(self.draws_per_minute, store.connection if isinstance(store, RedisStore) else None)
+
+    def make_near(self, store: CertificateStore) -> NearHits | None:
+        """Return what finds near hits, shared where the certificates are; None where it is off."""
+        if self.near_refuse_within is None:
+            return None
+        points = None
+        if isinstance(store, RedisStore):
+            points = RedisPoints(store.connection, store.signer, ttl=self.certificate_ttl)
+        return NearHits(self.near_refuse_within, NearIndex(max_bytes=self.near_memory * 2**20, shared=points))
+
+    def make_audit(self) -> AuditLog | None:
+        """Open the audit log; None where none is named."""
+        return None if self.audit is None else AuditLog(self.audit.get_secret_value())
+
+    def make_overrides(self) -> Overrides | None:
+        """Open the operators' overrides, which stand with the audit log."""
+        return None if self.audit is None else Overrides(self.audit.get_secret_value())
+
+    def make_signer(self) -> Signer | None:
+        """Return what signs entries: by the signing keys, else by the key of the noise; None where there is neither.
+
+        Raises:
+            ConfigurationError: a key is too short.
+        """
+        one: SecretStr | SecretBytes | None = self.key or self.smoothing.key
+        keys = self.signing_keys or ((one,) if one else ())
+        return Signer(*keys) if keys else None
 
 
 def _refuse_unknown_variables(settings: type[Settings]) -> None:

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -193,7 +194,7 @@ class SmoothedClassifier:
             PromptError: the prompt does not fit the images or the model.
             ConfigurationError: an impossible target.
             ModelError: the model cannot answer at all.
-            QueueFullError: the model is shared, and has no place in its queue.
+            QueueFullError: as many draws wait for the model as may.
             OracleError: the oracle cannot judge at all.
         """
         pictures = load_images(images, limits or ImageLimits())
@@ -232,16 +233,29 @@ class SmoothedClassifier:
         purpose: Literal["estimation", "selection"] = "estimation",
     ) -> list[Draw]:
         """Return the draws with these indices, the very ones that `certify` makes for this request and target."""
-        x = tuple(resize(picture.pixels, self._resolution(picture)) for picture in pictures)
+        x = self.resized(pictures)
         target = self.smoothing.target_radius if target_radius is None else target_radius
         stream = NoiseStream.derive(self._key, self._request(x, prompt, target), purpose)
         return [Draw(x, prompt, self.smoothing.sigma, stream, i) for i in indices]
+
+    def resized(self, pictures: Sequence[InputImage]) -> tuple[NDArray[np.float64], ...]:
+        """Return the images where the noise is added, each [h, w, 3], neither rounded nor clipped."""
+        return tuple(resize(picture.pixels, self._resolution(picture)) for picture in pictures)
+
+    def resize_norm(self, pictures: Sequence[InputImage]) -> float:
+        """Return the operator norm of that resize, of all images jointly."""
+        return _joint_norm(pictures, [self._resolution(picture) for picture in pictures])
 
     def context(self, prompt: Prompt, target_radius: float | None = None) -> str:
         """Return the digest (SHA-256, hex) of everything but the images that the verdict depends on."""
         smoothing = self.smoothing.model_dump_json(exclude={"key"})
         names = (self.model.name, self.oracle.name, smoothing, repr(target_radius))
         return _digest(part.encode() for part in (str(CERTIFICATE_VERSION), prompt.digest, *names)).hex()
+
+    @property
+    def most_draws(self) -> int:
+        """Draws that one certificate may take, those on which a class is selected included."""
+        return self.smoothing.samples + (self.smoothing.selection_samples if self._rule is None else 0)
 
     def prepare(self, target_radius: float | None = None) -> None:
         """Build the tables of the bound ahead of the first request: up to seconds for budgets of a thousand draws."""
@@ -439,7 +453,7 @@ class SmoothedClassifier:
     def _answer(self, draws: Sequence[Draw], deadline: float | None) -> list[Answer]:
         try:
             answers = self.model.answer(draws, deadline)
-        except GuardrailError:
+        except (GuardrailError, CancelledError):  # what is called off is no failure of the model's
             raise
         except Exception as error:
             raise ModelError(f"model {self.model.name} failed: {type(error).__name__}: {error}") from error

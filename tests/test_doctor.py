@@ -25,7 +25,7 @@ SECRET = "hunter2-hunter2-hunter2"
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CONFIG", "MODEL", "ORACLE", "REDIS_URL", "KEY", "AUDIT_URL"):
+    for name in ("CONFIG", "MODEL", "ORACLE", "REDIS_URL", "KEY", "AUDIT"):
         monkeypatch.delenv(f"GUARDRAIL_{name}", raising=False)
 
 
@@ -184,6 +184,14 @@ class TestServices:
     def test_nothing_configured_is_no_problem(self) -> None:
         seen = findings()
         assert {seen["Redis"].status, seen["audit database"].status} == {"note"}
+
+    def test_an_audit_log(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GUARDRAIL_AUDIT", str(tmp_path / "audit.db"))
+        assert findings()["audit database"].status == "ok"
+        monkeypatch.setenv("GUARDRAIL_AUDIT", f"sqlite:////nowhere/{SECRET}/audit.db")
+        seen = findings()
+        assert seen["audit database"].status == "problem"
+        assert SECRET not in printed(list(seen.values()))
 
     def test_a_variable_that_sets_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GUARDRAIL_AUDIT_URL", f"postgresql://user:{SECRET}@host/db")

@@ -20,6 +20,7 @@ from guardrail.errors import ConfigurationError, QueueFullError
 from guardrail.models.base import Answer, Draw, Sizes
 from guardrail.prompts import Prompt
 from guardrail.scheduling import Scheduler
+from guardrail.stores import MemoryStore
 from tests.synthetic import ORACLE, HalfSpaceVLM
 
 KEY = SecretBytes(b"the key of these tests")
@@ -56,6 +57,33 @@ class TestConcurrentRequests:
         assert sum(alone.batches) == sum(together.batches)
         assert len(together.batches) < len(alone.batches) / 2
         assert max(together.batches) == 64
+
+    def test_a_full_queue_is_a_reason_of_its_own(self) -> None:
+        scheduler = Scheduler(Batching(10.0), batch_size=20, max_queue=20)
+        with (
+            Guard(scheduler, ORACLE, smoothing=Smoothing(samples=100, looks=(20, 100), key=KEY)) as guarded,
+            ThreadPoolExecutor(32) as pool,
+        ):
+            decisions = list(pool.map(lambda value: guarded.check(grey(value), "?"), range(0, 256, 8)))
+        scheduler.close()
+        refused = [decision for decision in decisions if decision.blocked and decision.certificate is None]
+        assert refused
+        assert {decision.reasons for decision in refused} == {(Reason.QUEUE_FULL,)}
+
+    async def test_whoever_waits_for_one_that_is_called_off_computes(self) -> None:
+        scheduler, store = Scheduler(Batching(10.0), batch_size=20), MemoryStore()
+        smoothing = Smoothing(samples=100, looks=(20, 100), key=KEY)
+        with Guard(scheduler, ORACLE, smoothing=smoothing, store=store) as guarded:
+            busy = [asyncio.create_task(guarded.acheck(grey(value), "?")) for value in range(3)]
+            first = asyncio.create_task(guarded.acheck(grey(200), "?"))
+            await asyncio.sleep(0.02)
+            second = asyncio.create_task(guarded.acheck(grey(200), "?"))
+            await asyncio.sleep(0.01)
+            first.cancel()
+            decision = await second
+            await asyncio.gather(*busy)
+        scheduler.close()
+        assert (decision.reasons, decision.source) == ((), "computed")
 
     async def test_async_ones_too(self) -> None:
         model = Batching(10.0)

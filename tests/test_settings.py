@@ -16,7 +16,18 @@ from tests.oracles import tiny_guard
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CONFIG", "MODEL", "ORACLE", "ORACLE_MODEL", "REDIS_URL", "KEY"):
+    names = [
+        "CONFIG",
+        "MODEL",
+        "ORACLE",
+        "ORACLE_MODEL",
+        "REDIS_URL",
+        "KEY",
+        "SIGNING_KEYS",
+        "AUDIT",
+        "DRAWS_PER_MINUTE",
+    ]
+    for name in names:
         monkeypatch.delenv(f"GUARDRAIL_{name}", raising=False)
 
 
@@ -59,6 +70,70 @@ def test_a_safety_model_as_oracle(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_stores() -> None:
     assert isinstance(Settings.load().make_store(), MemoryStore)
     assert isinstance(Settings(redis_url="redis://localhost").make_store(), RedisStore)
+
+
+def test_an_audit_log_with_its_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().make_audit() is None
+    assert Settings.load().make_overrides() is None
+    monkeypatch.setenv("GUARDRAIL_AUDIT", str(tmp_path / "audit.db"))
+    monkeypatch.setenv("GUARDRAIL_MODEL", "bundled")
+    with Guard.from_settings() as guard:
+        assert guard.audit is not None
+        assert guard.overrides is not None
+    assert (tmp_path / "audit.db").is_file()
+
+
+def test_a_budget_is_kept_where_the_certificates_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().make_budget(MemoryStore()) is None
+    monkeypatch.setenv("GUARDRAIL_DRAWS_PER_MINUTE", "1000")
+    budget = Settings.load().make_budget(MemoryStore())
+    assert budget is not None
+    assert budget.per_minute == 1000
+
+
+def test_a_generated_key_is_warned_about_when_replicas_share_a_store(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("GUARDRAIL_MODEL", "bundled")
+    Settings.load().guard().close()
+    assert caplog.text == ""
+    monkeypatch.setenv("GUARDRAIL_REDIS_URL", "redis://127.0.0.1:1")
+    Settings.load().guard().close()
+    assert "noise key of its own" in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("GUARDRAIL_KEY", "a very secret key indeed")
+    Settings.load().guard().close()
+    assert caplog.text == ""
+
+
+def test_near_hits_are_opt_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().make_near(MemoryStore()) is None
+    monkeypatch.setenv("GUARDRAIL_NEAR_REFUSE_WITHIN", "0.5")
+    monkeypatch.setenv("GUARDRAIL_NEAR_MEMORY", "1")
+    near = Settings.load().make_near(MemoryStore())
+    assert near is not None
+    assert (near.refuse_within, near.index.max_bytes) == (0.5, 2**20)
+
+
+def test_signing_keys_are_rotated_by_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().make_signer() is None
+    monkeypatch.setenv("GUARDRAIL_KEY", "a very secret key indeed")
+    by_key = Settings.load().make_signer()
+    monkeypatch.setenv("GUARDRAIL_SIGNING_KEYS", "the secret of this year, the secret of last year")
+    both = Settings.load().make_signer()
+    monkeypatch.setenv("GUARDRAIL_SIGNING_KEYS", "the secret of last year")
+    old = Settings.load().make_signer()
+    assert by_key is not None
+    assert both is not None
+    assert old is not None
+    assert both.open("n", old.seal("n", b"1", 60.0)) == b"1"
+    for one, other in ((old, both), (by_key, both), (both, by_key)):
+        with pytest.raises(ValueError, match="signature"):
+            one.open("n", other.seal("n", b"2", 60.0))
+    monkeypatch.setenv("GUARDRAIL_SIGNING_KEYS", "hunter2")
+    with pytest.raises(ConfigurationError, match="16 bytes") as caught:
+        Settings.load().make_signer()
+    assert "hunter2" not in repr(Settings.load()) + "".join(traceback.format_exception(caught.value))
 
 
 def test_secrets_stay_secret(monkeypatch: pytest.MonkeyPatch) -> None:

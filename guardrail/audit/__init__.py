@@ -1,19 +1,7 @@
-"""What the guard asks of an audit log."""
+"""The log of decisions, and what operators say against them."""
 
-from __future__ import annotations
+from guardrail.audit.base import AuditSink
+from guardrail.audit.log import AuditLog, AuditRecord
+from guardrail.audit.overrides import Override, Overrides
 
-from typing import Protocol, runtime_checkable
-
-from guardrail.policy import Decision
-
-
-@runtime_checkable
-class AuditSink(Protocol):
-    """Records decisions. A decision is recorded when it is made, and again when its answer has been screened."""
-
-    def record(self, decision: Decision) -> None:
-        """Record one decision; the same id again replaces what was recorded.
-
-        Raises:
-            AuditError: the log cannot be written.
-        """
+__all__ = ["AuditLog", "AuditRecord", "AuditSink", "Override", "Overrides"]

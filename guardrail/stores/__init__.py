@@ -1,7 +1,8 @@
 """Stores of certificates."""
 
-from guardrail.stores.base import CertificateKey, CertificateStore
+from guardrail.stores.base import CertificateKey, CertificateStore, StoreStats
 from guardrail.stores.memory import MemoryStore
 from guardrail.stores.redis import RedisStore
+from guardrail.stores.signing import Signer
 
-__all__ = ["CertificateKey", "CertificateStore", "MemoryStore", "RedisStore"]
+__all__ = ["CertificateKey", "CertificateStore", "MemoryStore", "RedisStore", "Signer", "StoreStats"]

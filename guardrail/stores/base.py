@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from guardrail.certificate import CERTIFICATE_VERSION, Certificate
 from guardrail.images import InputImage
+from guardrail.stores.signing import Cause, RejectedEntryError, Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +28,22 @@ class CertificateKey:
     """SHA-256 (hex) of format version, prompt, model, oracle and smoothing."""
 
     @classmethod
-    def of(cls, images: tuple[InputImage, ...], context: str) -> CertificateKey:
-        """Make the key of a request."""
-        hashes = [image.sha256 for image in images]
-        joined = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-        return cls(joined, context)
+    def of(cls, images: Sequence[InputImage | str], context: str) -> CertificateKey:
+        """Make the key of a request, from its images or their hashes."""
+        return cls(joint_hash([image if isinstance(image, str) else image.sha256 for image in images]), context)
 
     def __str__(self) -> str:
-        return f"guardrail:v{CERTIFICATE_VERSION}:certificate:{self.images}:{self.context}"
+        return f"{self.prefix(self.images)}{self.context}"
+
+    @staticmethod
+    def prefix(images: str) -> str:
+        """Return what the names of all certificates of these images begin with."""
+        return f"guardrail:v{CERTIFICATE_VERSION}:certificate:{images}:"
+
+
+def joint_hash(hashes: Sequence[str]) -> str:
+    """Return the hash that stands for a request's images: the image's own, or that of several in order."""
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 @runtime_checkable
@@ -54,3 +66,60 @@ class CertificateStore(Protocol):
 
     def close(self) -> None:
         """Give back connections."""
+
+
+@dataclass
+class StoreStats:
+    """What a store has answered so far. Safe to count from many threads."""
+
+    hits: int = 0
+    misses: int = 0
+    """Lookups that found nothing, rejected entries among them."""
+    rejected: Counter[str] = field(default_factory=Counter)
+    """Entries that were there and did not verify, by cause."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def hit(self) -> None:
+        """Count a hit."""
+        with self._lock:
+            self.hits += 1
+
+    def miss(self, cause: Cause | None = None) -> None:
+        """Count a miss, and why an entry was rejected where there was one."""
+        with self._lock:
+            self.misses += 1
+            if cause is not None:
+                self.rejected[cause] += 1
+
+    def reject(self, cause: Cause) -> None:
+        """Take back a hit that turned out to be none."""
+        with self._lock:
+            self.hits -= 1
+            self.misses += 1
+            self.rejected[cause] += 1
+
+
+def seal_certificate(signer: Signer, name: str, certificate: Certificate, ttl: float) -> bytes:
+    """Return the entry of a certificate.
+
+    Raises:
+        RejectedEntryError: it is too large to be kept.
+    """
+    return signer.seal(name, certificate.to_json().encode(), ttl)
+
+
+def open_certificate(signer: Signer, name: str, entry: bytes | None, stats: StoreStats) -> Certificate | None:
+    """Return the certificate in an entry, counted; None for a miss, which every entry is that does not verify."""
+    if entry is None:
+        stats.miss()
+        return None
+    try:
+        certificate = Certificate.from_json(signer.open(name, entry))
+    except RejectedEntryError as rejected:
+        stats.miss(rejected.cause)
+        return None
+    except ValueError:  # sealed by a version with another schema
+        stats.miss("content")
+        return None
+    stats.hit()
+    return certificate

@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 from guardrail.certificate import Certificate
 from guardrail.errors import ConfigurationError
-from guardrail.stores.base import CertificateKey
+from guardrail.stores.base import CertificateKey, StoreStats
 
 
 class MemoryStore:
@@ -24,7 +24,9 @@ class MemoryStore:
             raise ConfigurationError(f"capacity and ttl must be positive, got {capacity} and {ttl}")
         self.capacity = capacity
         self.ttl = ttl
+        self.stats = StoreStats()
         self._entries: OrderedDict[CertificateKey, tuple[float, Certificate]] = OrderedDict()
+        self._files: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -36,14 +38,16 @@ class MemoryStore:
     def get(self, key: CertificateKey) -> Certificate | None:
         """Return the certificate, or None for a miss."""
         with self._lock:
-            entry = self._entries.get(key)
-            if entry is None:
-                return None
-            if time.monotonic() >= entry[0]:
+            expiry, certificate = self._entries.get(key, (0.0, None))
+            if certificate is not None and time.monotonic() >= expiry:
                 del self._entries[key]
-                return None
-            self._entries.move_to_end(key)
-            return entry[1]
+                certificate = None
+            if certificate is None:
+                self.stats.miss()
+            else:
+                self.stats.hit()
+                self._entries.move_to_end(key)
+            return certificate
 
     def put(self, key: CertificateKey, certificate: Certificate) -> None:
         """Keep a certificate."""
@@ -53,7 +57,28 @@ class MemoryStore:
             while len(self._entries) > self.capacity:
                 self._entries.popitem(last=False)
 
+    def get_alias(self, file: str) -> str | None:
+        """Return the hash of the image that a file is; None if it is unknown."""
+        with self._lock:
+            expiry, image = self._files.get(file, (0.0, None))
+            return image if time.monotonic() < expiry else None
+
+    def put_alias(self, file: str, image: str) -> None:
+        """Keep the hash of the image that a file is."""
+        with self._lock:
+            self._files.pop(file, None)
+            self._files[file] = (time.monotonic() + self.ttl, image)
+            while len(self._files) > self.capacity:
+                self._files.popitem(last=False)
+
+    def of_images(self, images: str) -> list[Certificate]:
+        """Return all certificates of an image (`CertificateKey.images`), whatever their context."""
+        with self._lock:
+            now = time.monotonic()
+            return [c for key, (expiry, c) in self._entries.items() if key.images == images and now < expiry]
+
     def close(self) -> None:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
+            self._files.clear()

@@ -4,66 +4,72 @@ from __future__ import annotations
 
 import logging
 import math
-from urllib.parse import urlsplit
 
 from guardrail.certificate import Certificate
-from guardrail.errors import ConfigurationError, StoreError
-from guardrail.stores.base import CertificateKey
+from guardrail.errors import ConfigurationError
+from guardrail.stores.base import CertificateKey, StoreStats, open_certificate, seal_certificate
+from guardrail.stores.connection import RedisConnection
+from guardrail.stores.locks import RedisLock, acquire
+from guardrail.stores.signing import RejectedEntryError, Signed, Signer
 
 logger = logging.getLogger(__name__)
 
 
-class RedisStore:
-    """Certificates as JSON under `guardrail:v1:certificate:<image hash>:<context digest>`, with time to live.
+class RedisStore(Signed):
+    """Signed certificates with time to live, one string each; and locks, for one computation per key.
 
-    Entries are not signed yet: whoever can write to this Redis can forge certificates, so give it to the guard alone.
+    Redis 6.2 suffices. The schema, version 1:
+
+    | name | type | content |
+    |---|---|---|
+    | `guardrail:v2:certificate:<image hash>:<context digest>` | string | a certificate's entry, see `signing` |
+    | `guardrail:v1:file:<hash of a file and how it is decoded>` | string | an entry: the image's hash |
+    | `guardrail:v1:lock:{<certificate's name>}` | string | the token of the owner who computes it |
+    | `guardrail:v1:wake:{<certificate's name>}` | list | one element, for a second, when the owner is done |
+
+    The 2 is `CERTIFICATE_VERSION`. Every name expires. Whoever can write to this Redis can delete or delay, and nothing
+    else: entries that do not verify are misses, counted in `stats`.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`, with password and database as redis-py reads them.
+        url: as `RedisConnection` reads it.
+        signer: seals the entries; None: one of the guard's noise key, or a generated one that no other process shares.
         ttl: seconds that a certificate is kept.
         timeout: seconds to wait for Redis before the guard computes without it.
+        lock_ttl: seconds after which the lock of a crashed owner expires and another computes.
+
+    Raises:
+        ConfigurationError: redis is not installed, or the URL cannot be read.
     """
 
-    def __init__(self, url: str, *, ttl: float = 86_400.0, timeout: float = 0.5) -> None:
-        try:
-            import redis
-        except ImportError as error:
-            raise ConfigurationError("RedisStore needs redis: pip install 'certified-guardrail[redis]'") from error
-        if not ttl > 0:
-            raise ConfigurationError(f"ttl must be positive, got {ttl}")
-        try:
-            self._redis = redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
-        except ValueError as error:
-            raise ConfigurationError(
-                f"not a Redis URL: scheme {urlsplit(url).scheme!r}; use redis://, rediss:// or unix://"
-            ) from error
-        options = self._redis.connection_pool.connection_kwargs
-        self._where = f"{options.get('host', options.get('path', '?'))}:{options.get('port', '')}"
-        self._error: type[Exception] = redis.RedisError
-        self._ttl_ms = math.ceil(ttl * 1000)
+    def __init__(
+        self,
+        url: str,
+        *,
+        signer: Signer | None = None,
+        ttl: float = 86_400.0,
+        timeout: float = 0.5,
+        lock_ttl: float = 5.0,
+    ) -> None:
+        if not (ttl > 0 and timeout > 0 and lock_ttl > 0):
+            raise ConfigurationError(f"ttl, timeout and lock_ttl must be positive, got {ttl}, {timeout}, {lock_ttl}")
+        self.connection = RedisConnection(url, timeout=timeout)
+        super().__init__(signer)
+        self.ttl = ttl
+        self.stats = StoreStats()
+        self._lock_ttl = lock_ttl
 
     def __repr__(self) -> str:
-        return "RedisStore(...)"
+        return f"RedisStore({self.connection.where})"
 
     def get(self, key: CertificateKey) -> Certificate | None:
-        """Return the certificate, or None for a miss; an entry that cannot be read is a miss.
+        """Return the certificate, or None for a miss; an entry that does not verify is a miss.
 
         Raises:
             StoreError: Redis cannot be reached or refused.
         """
-        try:
-            value = self._redis.get(str(key))
-        except self._error as error:
-            raise StoreError(
-                f"Redis at {self._where} cannot be read: {type(error).__name__}; is it running?"
-            ) from error
-        if not isinstance(value, bytes):
-            return None
-        try:
-            return Certificate.from_json(value)
-        except ValueError:
-            logger.warning("unreadable certificate under %s: treated as a miss", key)
-            return None
+        name = str(key)
+        entry = self.connection.call(lambda client: client.get(name), "read")
+        return open_certificate(self.signer, name, entry, self.stats)
 
     def put(self, key: CertificateKey, certificate: Certificate) -> None:
         """Keep a certificate.
@@ -71,12 +77,60 @@ class RedisStore:
         Raises:
             StoreError: Redis cannot be reached or refused.
         """
+        name = str(key)
         try:
-            self._redis.set(str(key), certificate.to_json(), px=self._ttl_ms)
-        except self._error as error:
-            raise StoreError(
-                f"Redis at {self._where} cannot be written: {type(error).__name__}; is it running?"
-            ) from error
+            entry = seal_certificate(self.signer, name, certificate, self.ttl)
+        except RejectedEntryError:
+            logger.warning("a certificate is too large to be stored: %s", name)
+            return
+        self.connection.call(lambda client: client.set(name, entry, px=math.ceil(self.ttl * 1000)), "written")
+
+    def of_images(self, images: str) -> list[Certificate]:
+        """Return all certificates of an image (`CertificateKey.images`), whatever their context.
+
+        It goes through all names: for operators, not for requests.
+
+        Raises:
+            StoreError: Redis cannot be reached or refused.
+        """
+        pattern = f"{CertificateKey.prefix(images)}*"
+        names = self.connection.call(lambda client: list(client.scan_iter(pattern, count=1000)), "searched")
+        found = (self.get(CertificateKey(images, name.decode().rpartition(":")[2])) for name in sorted(names))
+        return [certificate for certificate in found if certificate is not None]
+
+    def get_alias(self, file: str) -> str | None:
+        """Return the hash of the image that a file is; None if it is unknown, or the entry does not verify.
+
+        Raises:
+            StoreError: Redis cannot be reached or refused.
+        """
+        name = f"guardrail:v1:file:{file}"
+        entry = self.connection.call(lambda client: client.get(name), "read")
+        if entry is None:
+            return None
+        try:
+            return self.signer.open(name, entry).hex()
+        except RejectedEntryError as rejected:
+            self.stats.miss(rejected.cause)
+            return None
+
+    def put_alias(self, file: str, image: str) -> None:
+        """Keep the hash of the image that a file is.
+
+        Raises:
+            StoreError: Redis cannot be reached or refused.
+        """
+        name = f"guardrail:v1:file:{file}"
+        entry = self.signer.seal(name, bytes.fromhex(image), self.ttl)
+        self.connection.call(lambda client: client.set(name, entry, px=math.ceil(self.ttl * 1000)), "written")
+
+    def acquire(self, key: CertificateKey, seconds: float) -> RedisLock | None:
+        """Wait for the lock of a key; None if another owner has just released it, or time is up.
+
+        Raises:
+            StoreError: Redis cannot be reached or refused.
+        """
+        return acquire(self.connection, str(key), seconds, self._lock_ttl)
 
     def ping(self) -> None:
         """Reach Redis once.
@@ -84,13 +138,8 @@ class RedisStore:
         Raises:
             StoreError: Redis cannot be reached.
         """
-        try:
-            self._redis.ping()
-        except self._error as error:
-            raise StoreError(
-                f"Redis at {self._where} cannot be reached: {type(error).__name__}; is it running?"
-            ) from error
+        self.connection.call(lambda client: client.ping())
 
     def close(self) -> None:
         """Close the connection pool."""
-        self._redis.close()
+        self.connection.close()

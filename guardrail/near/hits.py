@@ -1,0 +1,250 @@
+"""Near hits: what a stored certificate says about a request that lies within its radius, and what it does not.
+
+A certificate at x with radius R also covers x' at the distance d < R: same verdict, radius R − d. Refusals reach
+further, for refusing is always sound. Two certificates of different classes with d < R₁ + R₂ prove one of them false.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from guardrail.certificate import Certificate, Verdict
+from guardrail.errors import ConfigurationError
+from guardrail.images import InputImage
+from guardrail.near.index import NearIndex, Neighbour, Point
+from guardrail.smoothing import SmoothedClassifier
+from guardrail.stores.base import CertificateKey
+
+logger = logging.getLogger(__name__)
+
+Get: TypeAlias = Callable[[CertificateKey], Certificate | None]
+Put: TypeAlias = Callable[[CertificateKey, Certificate], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request for which near certificates are looked for, or whose certificate has just been computed.
+
+    Attributes:
+        key: under which its own certificate is stored.
+        point: its images in certification space.
+        hashes: SHA-256 of each image.
+        norm: operator norm of its images' resize, jointly.
+    """
+
+    key: CertificateKey
+    point: Point
+    hashes: tuple[str, ...]
+    norm: float
+
+    @classmethod
+    def of(cls, key: CertificateKey, pictures: Sequence[InputImage], classifier: SmoothedClassifier) -> Asked:
+        """Describe a request."""
+        hashes = tuple(picture.sha256 for picture in pictures)
+        return cls(key, Point.of(classifier.resized(pictures)), hashes, classifier.resize_norm(pictures))
+
+
+@dataclass(frozen=True)
+class Vicinity:
+    """What stands near one request. Made by `NearHits.around`."""
+
+    _hits: NearHits
+    _asked: Asked
+    _get: Get
+    _put: Put
+    _refuses: Callable[[Certificate], bool]
+
+    def covers(self) -> Certificate | None:
+        """Return what a stored certificate near it says about the request: see `NearHits.find`."""
+        return self._hits.find(self._asked, self._get, self._put, self._refuses)
+
+    def admit(self, fresh: Certificate) -> Certificate:
+        """Take its own, fresh certificate in, and return what is left of it: see `NearHits.admit`."""
+        return self._hits.admit(self._asked, fresh, self._get, self._put)
+
+
+class NearHits:
+    """Serves stored certificates to requests of the same context whose images are near those they were computed on.
+
+    Opt-in. Only fresh certificates enter the index; what a near hit serves is never stored.
+
+    Args:
+        refuse_within: L2 distance, in certification space, within which a stored abstention or harmful verdict answers
+            a request with the same outcome. It keeps an attacker from asking again with a pixel changed.
+        index: where the points are kept; None: in this process, bounded.
+
+    Raises:
+        ConfigurationError: a negative distance.
+    """
+
+    def __init__(self, refuse_within: float = 0.25, index: NearIndex | None = None) -> None:
+        if not 0.0 <= refuse_within < float("inf"):
+            raise ConfigurationError(f"refuse_within must be a finite distance of at least 0, got {refuse_within}")
+        self.refuse_within = refuse_within
+        self.index = NearIndex() if index is None else index
+
+    def around(self, asked: Asked, get: Get, put: Put, refuses: Callable[[Certificate], bool]) -> Vicinity:
+        """Return the vicinity of a request; the arguments are those of `find`."""
+        return Vicinity(self, asked, get, put, refuses)
+
+    def find(
+        self,
+        asked: Asked,
+        get: Get,
+        put: Put,
+        refuses: Callable[[Certificate], bool],
+    ) -> Certificate | None:
+        """Return what stored certificates say about a request that has none of its own; None if they say nothing.
+
+        Args:
+            asked: the request.
+            get: looks a certificate up in the store.
+            put: replaces it there, where it has been contradicted.
+            refuses: whether a certificate's outcome is to refuse.
+        """
+        near = self._known(asked, self.index.neighbours(asked.key.context, asked.point, self.refuse_within), get)
+        covering = [(n, c) for n, c in near if c.certified_class is not None and n.distance < c.radius]
+        if len({c.certified_class for _, c in covering}) > 1:
+            for one, certificate in covering:
+                self._withdraw(asked, one, certificate, put)
+            return _derived(contradicted(covering[0][1], covering[1][1]), asked, covering[0][0])
+        for one, certificate in near:  # the nearest first
+            if refuses(certificate) and one.distance < max(self.refuse_within, certificate.radius):
+                return _moved(certificate, asked, one)
+        if covering:
+            best, certificate = max(covering, key=lambda pair: pair[1].radius - pair[0].distance)
+            return _moved(certificate, asked, best)
+        return None
+
+    def admit(
+        self,
+        asked: Asked,
+        fresh: Certificate,
+        get: Get,
+        put: Put,
+    ) -> Certificate:
+        """Take a fresh certificate into the index, and return what is to be stored and served.
+
+        That is the certificate, or an abstention if a stored one contradicts it; that one is withdrawn as well. What a
+        deadline cut short is served, and kept nowhere.
+        """
+        if fresh.stop_reason == "deadline":
+            return fresh
+        if fresh.certified_class is not None and fresh.rigorous:
+            others = self.index.neighbours(asked.key.context, asked.point, 0.0, reach=fresh.radius)
+            against = [
+                (n, c)
+                for n, c in self._known(asked, others, get)
+                if c.certified_class not in {None, fresh.certified_class} and n.distance < c.radius + fresh.radius
+            ]
+            for one, certificate in against:
+                self._withdraw(asked, one, certificate, put)
+                fresh = contradicted(fresh, certificate)
+        self.index.add(asked.key.context, asked.key.images, asked.point, fresh.radius)
+        return fresh
+
+    def _known(self, asked: Asked, neighbours: list[Neighbour], get: Get) -> list[tuple[Neighbour, Certificate]]:
+        """Return the neighbours that the store still has certificates of, of this very model, oracle and prompt."""
+        known = []
+        for neighbour in neighbours:
+            if neighbour.images == asked.key.images:
+                continue
+            certificate = get(CertificateKey(neighbour.images, asked.key.context))
+            if certificate is None:
+                self.index.discard(asked.key.context, neighbour.images, asked.point)
+            elif certificate.derived_from is None and certificate.rigorous:
+                known.append((neighbour, certificate))
+        return known
+
+    def _withdraw(
+        self,
+        asked: Asked,
+        neighbour: Neighbour,
+        certificate: Certificate,
+        put: Put,
+    ) -> None:
+        """Replace a stored certificate that another one contradicts by an abstention."""
+        logger.error(
+            "contradicting certificates: class %r for images %s, at distance %.4f from a request of %s; one is false, "
+            "both are withdrawn",
+            certificate.certified_class,
+            neighbour.images,
+            neighbour.distance,
+            asked.key.images,
+        )
+        put(CertificateKey(neighbour.images, asked.key.context), contradicted(certificate, None))
+
+
+def contradicted(certificate: Certificate, other: Certificate | None) -> Certificate:
+    """Return the abstention that is left of a certificate which another one contradicts."""
+    against = "" if other is None else f" of class {other.certified_class!r} with radius {other.radius:.4f}"
+    warning = f"withdrawn: class {certificate.certified_class!r} is contradicted by another certificate{against}"
+    return certificate.model_copy(
+        update={
+            **_nothing(certificate),
+            "verdict": Verdict.ABSTAIN,
+            "certified_class": None,
+            "stop_reason": "contradicted",
+            "warnings": (*certificate.warnings, warning),
+        }
+    )
+
+
+def _moved(certificate: Certificate, asked: Asked, neighbour: Neighbour) -> Certificate:
+    """Return what a certificate says about a request at this distance: within its radius a certificate, else nothing.
+
+    Radii shrink by d; with them q' = Φ(Φ⁻¹(q) − d/σ), and p' = Φ(Φ⁻¹(p) − d/σ), shifted, not corrected anew.
+    """
+    d = neighbour.distance
+    if certificate.certified_class is None:
+        return _derived(certificate, asked, neighbour)
+    if d >= certificate.radius:  # a harmful verdict, repeated where nothing is certified
+        repeated = certificate.model_copy(update=_nothing(certificate))
+        return _derived(repeated, asked, neighbour)
+    radius = certificate.radius - d
+    update = {
+        "radius": radius,
+        "radius_oracle": certificate.radius_oracle - d,
+        "radius_true": None if certificate.radius_true is None else certificate.radius_true - d,
+        "radius_original_pixels": radius / asked.norm,
+        "q_lower": _shifted(certificate.q_lower, d, certificate.sigma),
+        "p_lower": None if certificate.p_lower is None else _shifted(certificate.p_lower, d, certificate.sigma),
+    }
+    return _derived(certificate.model_copy(update=update), asked, neighbour)
+
+
+def _derived(certificate: Certificate, asked: Asked, neighbour: Neighbour) -> Certificate:
+    """Name the request and the source."""
+    warning = (
+        f"near hit: derived from the certificate of images {neighbour.images}, at distance {neighbour.distance:.4f}"
+    )
+    return certificate.model_copy(
+        update={
+            "image_sha256": asked.hashes,
+            "derived_from": neighbour.images,
+            "distance": neighbour.distance,
+            "warnings": (*certificate.warnings, warning),
+        }
+    )
+
+
+def _nothing(certificate: Certificate) -> dict[str, Any]:
+    """Return the fields of a certificate that certifies nothing."""
+    return {
+        "radius": 0.0,
+        "radius_oracle": 0.0,
+        "radius_true": None if certificate.radius_true is None else 0.0,
+        "radius_original_pixels": 0.0,
+        "q_lower": 0.0,
+        "p_lower": None if certificate.p_lower is None else 0.0,
+        "answer": None,
+    }
+
+
+def _shifted(bound: float, distance: float, sigma: float) -> float:
+    from scipy.special import ndtr, ndtri
+
+    return max(0.0, float(ndtr(ndtri(bound) - distance / sigma)) * (1.0 - 1e-12))

@@ -1,0 +1,272 @@
+"""Finds stored requests near a new one in certification space: a cheap contraction first, exact distances to decide."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guardrail.errors import ConfigurationError
+
+LEVELS = 65_535
+"""Pixels are kept in 16 bits, as multiples of 1/LEVELS."""
+
+_BLOCKS = 4  # a side, of each channel of each image
+_ROUNDING = 1e-9  # relative and absolute; float64 sums of ten million squares err by less
+_MOST_COMPARED = 256  # exact distances per look-up: an attacker may crowd the neighbourhood
+_CHUNK = 65_536  # values compared before looking whether it is too far already
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A request's images in certification space.
+
+    Attributes:
+        sizes: height and width of each image there.
+        pixels: all images one after another, resized, neither rounded nor clipped: [N] of float64.
+        sketch: `contract` of them: [K] of float64.
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    pixels: NDArray[np.float64]
+    sketch: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, images: Sequence[NDArray[np.float64]]) -> Point:
+        """Make the point of resized images, each [h, w, 3] of float64."""
+        sizes = tuple((image.shape[0], image.shape[1]) for image in images)
+        pixels = np.concatenate([image.reshape(-1) for image in images])
+        return cls(sizes, pixels, np.concatenate([contract(image) for image in images]))
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A point as it is kept: 16 bits a value, and how far that is from the point itself.
+
+    Attributes:
+        images: `CertificateKey.images`.
+        levels: [N] of uint16; None: not here, but where it can be fetched.
+        sketch: of the point itself.
+        residual: upper bound on the L2 norm of what rounding to 16 bits changed.
+        radius: of the certificate.
+    """
+
+    images: str
+    levels: NDArray[np.uint16] | None
+    sketch: NDArray[np.float64]
+    residual: float
+    radius: float
+
+    @classmethod
+    def of(cls, images: str, point: Point, radius: float) -> Stored:
+        """Round a point."""
+        levels = np.rint(np.clip(point.pixels, 0.0, 1.0) * LEVELS).astype(np.uint16)
+        return cls(images, levels, point.sketch, _up(np.linalg.norm(point.pixels - levels / LEVELS)), radius)
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A stored request that is near.
+
+    Attributes:
+        images: its `CertificateKey.images`.
+        distance: upper bound on the joint L2 distance, of pixel values in [0, 1].
+    """
+
+    images: str
+    distance: float
+
+
+class Shared(Protocol):
+    """Where replicas share their points; whatever fails there is silently missing."""
+
+    def publish(self, bucket: str, stored: Stored) -> None:
+        """Let others know a point."""
+
+    def news(self, bucket: str) -> list[Stored]:
+        """Return the points that have come to a bucket since it was last asked, without their levels."""
+
+    def levels(self, bucket: str, images: str) -> NDArray[np.uint16] | None:
+        """Return the levels of a point, None if they are gone."""
+
+
+class NearIndex:
+    """The points of one process, bounded in number and memory; the one that was used longest ago leaves first.
+
+    Args:
+        capacity: largest number of points.
+        max_bytes: most memory for their pixels (8 GiB hold ten thousand of 336 × 336; the bundled model's take 24 kB).
+        shared: where replicas share them; None: nowhere.
+    """
+
+    def __init__(self, *, capacity: int = 10_000, max_bytes: int = 512 * 2**20, shared: Shared | None = None) -> None:
+        if capacity < 1 or max_bytes < 1:
+            raise ConfigurationError(f"capacity and max_bytes must be positive, got {capacity} and {max_bytes}")
+        self.capacity = capacity
+        self.max_bytes = max_bytes
+        self._shared = shared
+        self._buckets: dict[str, _Bucket] = {}
+        self._order: OrderedDict[tuple[str, str], int] = OrderedDict()  # bucket and images → bytes
+        self._bytes = 0
+        self._lock = threading.RLock()
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def add(self, context: str, images: str, point: Point, radius: float) -> None:
+        """Keep the point of a certificate; its radius, 0 for an abstention, says how far it is looked for."""
+        bucket, stored = bucket_of(context, point), Stored.of(images, point, radius)
+        self._keep(bucket, stored)
+        if self._shared is not None:
+            self._shared.publish(bucket, stored)
+
+    def discard(self, context: str, images: str, point: Point) -> None:
+        """Forget the point of these images in the bucket of `point`, if it is here."""
+        self._drop(bucket_of(context, point), images)
+
+    def neighbours(self, context: str, point: Point, within: float, reach: float = 0.0) -> list[Neighbour]:
+        """Return the stored requests of this context and these sizes that are near, the nearest first.
+
+        Near is: `distance < max(within, radius + reach)`, with `radius` that of the stored certificate.
+        """
+        name = bucket_of(context, point)
+        if self._shared is not None:
+            for stored in self._shared.news(name):
+                if (name, stored.images) not in self._order and stored.sketch.size == point.sketch.size:
+                    self._keep(name, stored)
+        with self._lock:
+            bucket = self._buckets.get(name)
+            candidates = bucket.candidates(point.sketch, within, reach) if bucket else []
+        found = []
+        for stored, limit in candidates:
+            distance = self._distance(name, stored, point, limit)
+            if distance is not None and distance < limit:
+                found.append(Neighbour(stored.images, distance))
+                self._touch(name, stored.images)
+        return sorted(found, key=lambda neighbour: neighbour.distance)
+
+    def _distance(self, bucket: str, stored: Stored, point: Point, limit: float) -> float | None:
+        """Return an upper bound on the distance; None if it is above the limit, or the pixels are gone."""
+        levels = stored.levels
+        if levels is None and self._shared is not None:
+            levels = self._shared.levels(bucket, stored.images)
+            if levels is not None and levels.size == point.pixels.size:
+                self._keep(bucket, Stored(stored.images, levels, stored.sketch, stored.residual, stored.radius))
+        if levels is None or levels.size != point.pixels.size:
+            self._drop(bucket, stored.images)
+            return None
+        total = 0.0
+        for start in range(0, levels.size, _CHUNK):
+            part = slice(start, start + _CHUNK)
+            change = point.pixels[part] - levels[part] / LEVELS
+            total += float(change @ change)
+            if total > limit**2:
+                return None
+        return _up(total**0.5) + stored.residual
+
+    def _keep(self, bucket: str, stored: Stored) -> None:
+        with self._lock:
+            self._drop(bucket, stored.images)
+            size = stored.sketch.nbytes + (0 if stored.levels is None else stored.levels.nbytes)
+            if size > self.max_bytes:
+                return
+            self._buckets.setdefault(bucket, _Bucket(stored.sketch.size)).add(stored)
+            self._order[bucket, stored.images] = size
+            self._bytes += size
+            while len(self._order) > self.capacity or self._bytes > self.max_bytes:
+                self._drop(*next(iter(self._order)))
+
+    def _drop(self, bucket: str, images: str) -> None:
+        with self._lock:
+            size = self._order.pop((bucket, images), None)
+            if size is not None:
+                self._bytes -= size
+                self._buckets[bucket].remove(images)
+                if not self._buckets[bucket].places:
+                    del self._buckets[bucket]
+
+    def _touch(self, bucket: str, images: str) -> None:
+        with self._lock:
+            if (bucket, images) in self._order:
+                self._order.move_to_end((bucket, images))
+
+
+class _Bucket:
+    """The points of one context and list of sizes, their sketches as one matrix."""
+
+    def __init__(self, width: int) -> None:
+        self.places: dict[str, int] = {}
+        self._points: list[Stored] = []
+        self._sketches = np.empty((16, width))
+        self._squares = np.empty(16)
+        self._radii = np.empty(16)
+
+    def add(self, stored: Stored) -> None:
+        place = len(self._points)
+        if place == len(self._squares):
+            self._sketches = np.concatenate([self._sketches, np.empty_like(self._sketches)])
+            self._squares, self._radii = (np.concatenate([a, np.empty_like(a)]) for a in (self._squares, self._radii))
+        self._points.append(stored)
+        self._write(place, stored)
+
+    def remove(self, images: str) -> None:
+        """Put the last point in the place of the one that goes."""
+        place, last = self.places.pop(images), self._points.pop()
+        if last.images != images:
+            self._points[place] = last
+            self._write(place, last)
+
+    def candidates(self, sketch: NDArray[np.float64], within: float, reach: float) -> list[tuple[Stored, float]]:
+        """Return the points whose contraction does not rule them out, with their limits, the most likely first."""
+        count = len(self._points)
+        limits = np.maximum(within, self._radii[:count] + reach)
+        square = float(sketch @ sketch)
+        products = self._sketches[:count] @ sketch
+        bounds = self._squares[:count] - 2.0 * products + square
+        # Lower bounds must not come out too large, and float64 loses some of squares that cancel.
+        bounds -= 1e-13 * (self._squares[:count] + square) + 1e-6
+        places = np.flatnonzero(bounds <= limits**2)
+        places = places[np.argsort(bounds[places])][:_MOST_COMPARED]
+        return [(self._points[place], float(limits[place])) for place in places]
+
+    def _write(self, place: int, stored: Stored) -> None:
+        self.places[stored.images] = place
+        self._sketches[place] = stored.sketch
+        self._squares[place] = float(stored.sketch @ stored.sketch)
+        self._radii[place] = stored.radius
+
+
+def contract(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map an image [h, w, C] to a few numbers, such that no two images come to lie further apart than they are.
+
+    Cut each channel into blocks. For a block z of m pixels, z = μ·1 + r with the mean μ and r orthogonal to 1, so that
+    ‖z − z'‖² = m(μ − μ')² + ‖r − r'‖² ≥ (√m·μ − √m·μ')² + (‖r‖ − ‖r'‖)², by the triangle inequality. The numbers are
+    √m·μ and ‖r‖ of all blocks; summing over the blocks proves it for images, and over images for requests.
+    """
+    height, width, _ = image.shape
+    rows, columns = (np.unique(np.linspace(0, side, _BLOCKS + 1).astype(int)[:-1]) for side in (height, width))
+
+    def sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
+
+    area = np.outer(np.diff(rows, append=height), np.diff(columns, append=width))[..., None]
+    totals = sums(image)
+    means = np.repeat(np.repeat(totals / area, np.diff(rows, append=height), 0), np.diff(columns, append=width), 1)
+    residuals = np.sqrt(sums((image - means) ** 2))
+    return np.concatenate([(totals / np.sqrt(area)).reshape(-1), residuals.reshape(-1)])
+
+
+def bucket_of(context: str, point: Point) -> str:
+    """Return the digest of what two requests must share for a distance between them to mean anything."""
+    return hashlib.sha256(f"1 {_BLOCKS} {context} {point.sizes}".encode()).hexdigest()
+
+
+def _up(value: float | np.floating) -> float:
+    """Round a computed norm up by more than float64 may have lost."""
+    return float(value) * (1.0 + _ROUNDING) + _ROUNDING

@@ -1,0 +1,147 @@
+"""One computation per key, however many ask: within this process, and across replicas where the store has locks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Protocol, runtime_checkable
+
+from guardrail.callers import current_caller
+from guardrail.certificate import Certificate
+from guardrail.errors import ModelError, OracleError, StoreError
+from guardrail.policy import Source
+from guardrail.stores.base import CertificateKey
+
+logger = logging.getLogger(__name__)
+
+
+class Lock(Protocol):
+    """A lock that is held."""
+
+    def release(self) -> None:
+        """Give it back and wake whoever waits; never raises."""
+
+
+@runtime_checkable
+class SharedLocks(Protocol):
+    """A store whose locks hold across replicas."""
+
+    def acquire(self, key: CertificateKey, seconds: float) -> Lock | None:
+        """Wait for the lock of a key; None if another owner has just released it, or time is up.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
+
+
+Found = tuple[Certificate, Source]
+
+
+class OncePerKey:
+    """Lets one of many equal requests compute, and the others wait for what it finds.
+
+    Whoever waits is bounded by its deadline and by `patience`, and then computes for itself: no request is lost. A
+    result that its deadline cut short is not shared, nor is an error, except one of model or oracle: the next in line
+    computes.
+
+    Args:
+        locks: a store with locks, for one computation among all replicas; None: within this process.
+        patience: seconds to wait at most for somebody else's computation.
+    """
+
+    def __init__(self, locks: SharedLocks | None = None, *, patience: float = 60.0) -> None:
+        self._locks = locks
+        self._patience = patience
+        self._flights: dict[CertificateKey, Future[Found | None]] = {}
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        key: CertificateKey,
+        look: Callable[[], Certificate | None],
+        compute: Callable[[], Found],
+        until: float | None = None,
+    ) -> Found:
+        """Return what is found by looking or computing, by this caller or another.
+
+        Args:
+            key: what is computed.
+            look: looks into the store.
+            compute: computes and stores.
+            until: `time.monotonic()` after which to wait no more.
+        """
+        certificate = look()
+        if certificate is not None:
+            return certificate, "hit"
+        give_up = time.monotonic() + self._patience
+        give_up = give_up if until is None else min(give_up, until)
+        while True:
+            with self._lock:
+                flight = self._flights.get(key)
+                if flight is None:
+                    mine = self._flights[key] = Future()
+            if flight is None:
+                return self._lead(mine, key, look, compute, give_up)
+            try:
+                shared = flight.result(max(0.0, give_up - time.monotonic()))
+            except TimeoutError:
+                return compute()
+            if shared is not None:
+                certificate, source = shared
+                return certificate, "hit" if source == "computed" else source
+
+    def _lead(
+        self,
+        mine: Future[Found | None],
+        key: CertificateKey,
+        look: Callable[[], Certificate | None],
+        compute: Callable[[], Found],
+        give_up: float,
+    ) -> Found:
+        shared: Found | None = None
+        failure: Exception | None = None
+        try:
+            found = self._across_replicas(key, look, compute, give_up)
+            shared = found if found[0].stop_reason != "deadline" else None
+        except (ModelError, OracleError) as error:
+            caller = current_caller()
+            failure = None if caller is not None and caller.cancelled else error  # to give up is one's own affair
+            raise
+        finally:
+            with self._lock:
+                del self._flights[key]
+            if failure is None:
+                mine.set_result(shared)
+            else:
+                mine.set_exception(failure)
+        return found
+
+    def _across_replicas(
+        self,
+        key: CertificateKey,
+        look: Callable[[], Certificate | None],
+        compute: Callable[[], Found],
+        give_up: float,
+    ) -> Found:
+        while True:
+            alone = self._locks is None
+            lock = None
+            try:
+                if self._locks is not None:
+                    lock = self._locks.acquire(key, give_up - time.monotonic())
+                    alone = lock is not None
+            except StoreError as error:
+                logger.warning("computing without a lock: %s", error)
+                alone = True
+            try:
+                certificate = look()  # it may have been computed since we looked last
+                if certificate is not None:
+                    return certificate, "hit"
+                if alone or time.monotonic() >= give_up:
+                    return compute()
+            finally:
+                if lock is not None:
+                    lock.release()
