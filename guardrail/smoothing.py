@@ -194,7 +194,7 @@ class SmoothedClassifier:
             PromptError: the prompt does not fit the images or the model.
             ConfigurationError: an impossible target.
             ModelError: the model cannot answer at all.
-            QueueFullError: the model is shared, and has no place in its queue.
+            QueueFullError: as many draws wait for the model as may.
             OracleError: the oracle cannot judge at all.
         """
         pictures = load_images(images, limits or ImageLimits())
@@ -453,7 +453,7 @@ class SmoothedClassifier:
     def _answer(self, draws: Sequence[Draw], deadline: float | None) -> list[Answer]:
         try:
             answers = self.model.answer(draws, deadline)
-        except (GuardrailError, CancelledError):  # to be called off is no failure of the model's
+        except (GuardrailError, CancelledError):  # what is called off is no failure of the model's
             raise
         except Exception as error:
             raise ModelError(f"model {self.model.name} failed: {type(error).__name__}: {error}") from error

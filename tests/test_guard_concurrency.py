@@ -58,6 +58,18 @@ class TestConcurrentRequests:
         assert len(together.batches) < len(alone.batches) / 2
         assert max(together.batches) == 64
 
+    def test_a_full_queue_is_a_reason_of_its_own(self) -> None:
+        scheduler = Scheduler(Batching(10.0), batch_size=20, max_queue=20)
+        with (
+            Guard(scheduler, ORACLE, smoothing=Smoothing(samples=100, looks=(20, 100), key=KEY)) as guarded,
+            ThreadPoolExecutor(32) as pool,
+        ):
+            decisions = list(pool.map(lambda value: guarded.check(grey(value), "?"), range(0, 256, 8)))
+        scheduler.close()
+        refused = [decision for decision in decisions if decision.blocked and decision.certificate is None]
+        assert refused
+        assert {decision.reasons for decision in refused} == {(Reason.QUEUE_FULL,)}
+
     async def test_whoever_waits_for_one_that_is_called_off_computes(self) -> None:
         scheduler, store = Scheduler(Batching(10.0), batch_size=20), MemoryStore()
         smoothing = Smoothing(samples=100, looks=(20, 100), key=KEY)
