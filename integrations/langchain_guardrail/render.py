@@ -30,6 +30,13 @@ _SCALARS: tuple[type, ...] = (
 _TEXT_BLOCK = {"type", "text", "id", "index"}
 _OWN_ID = re.compile(r"(?:lc_)?run-+[0-9a-f-]{36}(?:-\d+)?")
 """Ids that LangChain gives to answers; they say nothing."""
+_BOOKKEEPING = {
+    *("model_name", "model", "model_provider", "model_id", "id", "object", "created", "created_at", "service_tier"),
+    *("finish_reason", "stop_reason", "done_reason", "stop_sequence", "system_fingerprint", "logprobs"),
+    *("token_usage", "usage", "input_tokens", "output_tokens", "total_duration", "eval_count", "done"),
+}
+"""Fields by which providers say which model answered, why it stopped, and what it cost."""
+_NAME = re.compile(r"[\w./:@(), +-]{0,120}", re.ASCII)
 
 Snapshot = tuple[type, dict[str, Any]]
 """A message at one moment, without its id, which graphs assign; it stays as it is when the message is changed."""
@@ -162,13 +169,31 @@ class _Writer:
                     yield self.answer(block) if isinstance(block, str) else self.value(block)
         yield calls_text(message)
         fields = attributes(message)
-        fields["response_metadata"] = {k: v for k, v in message.response_metadata.items() if k != METADATA_KEY}
+        fields["response_metadata"] = {
+            k: v for k, v in message.response_metadata.items() if k != METADATA_KEY and not _bookkeeping(k, v)
+        }
         for name in ("content", "type", "usage_metadata"):
             fields.pop(name, None)
         if isinstance(message.id, str) and _OWN_ID.fullmatch(message.id):
             del fields["id"]
         if rest := {name: item for name, item in fields.items() if item is not None and item not in ("", [], {})}:
             yield self.value(rest)
+
+
+def _bookkeeping(key: str, value: object) -> bool:
+    """Whether a field of a response's metadata is a provider's note: names, numbers, and nothing else.
+
+    Nothing that was generated stands there, and beside an answer in words it would read as one in JSON.
+    """
+    return key in _BOOKKEEPING and _is_note(value)
+
+
+def _is_note(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _NAME.fullmatch(key) and _is_note(item) for key, item in value.items())
+    return (
+        value is None or isinstance(value, numbers.Number) or (isinstance(value, str) and bool(_NAME.fullmatch(value)))
+    )
 
 
 def _key(key: object) -> str:
