@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -113,6 +114,12 @@ class Guard:
     def model(self) -> VisionLanguageModel:
         """The model that is smoothed."""
         return self.classifier.model
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that its decisions depend on but the request: model, oracle, smoothing, policy; no key."""
+        parts = (self.classifier.context(Prompt(()), self.target_radius), self.policy.model_dump_json())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
     def target_radius(self) -> float:

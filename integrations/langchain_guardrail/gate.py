@@ -1,0 +1,209 @@
+"""The way of a request with media through any door: checked, answered out of sight, judged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from langchain_core.exceptions import OutputParserException
+from langchain_core.runnables import RunnableConfig
+from pydantic import ValidationError
+
+from guardrail.errors import ConfigurationError, ImageError
+from guardrail.guard import Guard
+from guardrail.images import InputImage, load_images
+from guardrail.policy import Decision
+from langchain_guardrail.content import Request
+from langchain_guardrail.detached import detached
+from langchain_guardrail.refusal import REFUSAL, GuardrailBlocked, Refusal
+from langchain_guardrail.render import Unread
+
+T = TypeVar("T")
+
+OnBlock = Literal["refuse", "raise"]
+
+_UNPARSED = "the chain's answer could not be parsed; it was not judged, so it is not quoted here"
+_QUOTING = (OutputParserException, ValidationError, json.JSONDecodeError)
+"""What quotes an answer that it could not parse."""
+
+
+@dataclass(frozen=True)
+class Passage(Generic[T]):
+    """What became of a request with media.
+
+    Attributes:
+        decision: about the request, and about the answer where there is one.
+        output: the chain's judged answer; None where it was blocked, or not asked for.
+        drawn: the drawn answer that stands in its place.
+    """
+
+    decision: Decision
+    output: T | None = None
+    drawn: str | None = None
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """A request's pictures; where one cannot be read, going through them says so, and the guard gives its reason."""
+
+    loaded: tuple[InputImage, ...]
+    error: ImageError | None = None
+
+    def __iter__(self) -> Iterator[InputImage]:
+        if self.error is not None:
+            raise self.error
+        return iter(self.loaded)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A guard, and what a door does with its decisions.
+
+    Attributes:
+        guard: decides. Its policy holds all the rules.
+        refusal: what a block says; or a function from the decision to what a block returns.
+        on_block: `raise` raises `GuardrailBlocked` instead.
+        on_decision: is told the final decision of each request with media.
+
+    Raises:
+        ConfigurationError: no guard, or no such `on_block`.
+    """
+
+    guard: Guard
+    refusal: str | Callable[[Decision], Any] = REFUSAL
+    on_block: OnBlock = "refuse"
+    on_decision: Callable[[Decision], None] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.guard, Guard):
+            raise ConfigurationError(f"the guard comes second, after what it guards; got {type(self.guard).__name__}")
+        if self.on_block not in {"refuse", "raise"}:
+            raise ConfigurationError(f"on_block is 'refuse' or 'raise', got {self.on_block!r}")
+
+    @classmethod
+    def of(
+        cls, guard: Guard, refusal: Refusal, on_block: OnBlock, on_decision: Callable[[Decision], None] | None
+    ) -> Gate:
+        """Make a gate of a door's options."""
+        return cls(guard, REFUSAL if refusal is None else refusal, on_block, on_decision)
+
+    def run(
+        self,
+        request: Request,
+        value: Any,  # noqa: ANN401
+        answer: Callable[[Any, RunnableConfig], T],
+        write: Callable[[T], str],
+        *,
+        config: RunnableConfig | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Passage[T]:
+        """Check a request, have it answered where nobody can listen, and judge the answer.
+
+        Args:
+            request: as read from `value`.
+            value: what the chain was invoked with.
+            answer: the chain, from its input (with the pictures that were checked) and a config without callbacks.
+            write: writes out all of an answer that somebody could read.
+            config: the caller's; None: that of the run which this code is part of.
+            metadata: of the run, which may say who asks.
+        """
+        with detached(config) as inner:
+            pictures = self._load(request)
+            decision = self.guard.check(
+                pictures, request.prompt, unchecked=request.unchecked, **_asker(config, metadata)
+            )
+            drawn = self.guard.drawn_answer(decision)
+            if decision.blocked or drawn is not None:
+                return Passage(decision, drawn=drawn)
+            forwarded = self._forwarded(request, pictures, value)
+            try:
+                output = answer(forwarded, inner)
+            except Exception as error:
+                if not self._quotes(error):
+                    raise
+            else:
+                return self._judged(decision, output, write)
+        raise OutputParserException(_UNPARSED)  # outside the handler, so that it has no context
+
+    async def arun(
+        self,
+        request: Request,
+        value: Any,  # noqa: ANN401
+        answer: Callable[[Any, RunnableConfig], Awaitable[T]],
+        write: Callable[[T], str],
+        *,
+        config: RunnableConfig | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Passage[T]:
+        """Do as `run`; the event loop stays free."""
+        with detached(config) as inner:
+            pictures = await asyncio.to_thread(self._load, request)
+            decision = await self.guard.acheck(
+                pictures, request.prompt, unchecked=request.unchecked, **_asker(config, metadata)
+            )
+            drawn = self.guard.drawn_answer(decision)
+            if decision.blocked or drawn is not None:
+                return Passage(decision, drawn=drawn)
+            forwarded = await asyncio.to_thread(self._forwarded, request, pictures, value)
+            try:
+                output = await answer(forwarded, inner)
+            except Exception as error:
+                if not self._quotes(error):
+                    raise
+            else:
+                return await asyncio.to_thread(self._judged, decision, output, write)
+        raise OutputParserException(_UNPARSED)
+
+    def tell(self, decision: Decision) -> None:
+        """Tell the application, and raise where a block is to be an exception.
+
+        Raises:
+            GuardrailBlocked: blocked, with `on_block="raise"`.
+        """
+        if self.on_decision is not None:
+            self.on_decision(decision)
+        if decision.blocked and self.on_block == "raise":
+            raise GuardrailBlocked(decision)
+
+    def _load(self, request: Request) -> _Pictures:
+        try:
+            return _Pictures(load_images(request.images, self.guard.limits))
+        except ImageError as error:
+            return _Pictures((), error)
+
+    def _forwarded(self, request: Request, pictures: _Pictures, value: Any) -> Any:  # noqa: ANN401
+        canonical = pictures.loaded and self.guard.policy.forward == "canonical"
+        return request.rewrite(iter(pictures)) if canonical else value
+
+    def _judged(self, decision: Decision, output: T, write: Callable[[T], str]) -> Passage[T]:
+        """Judge the answer; one that cannot be written out is an error of judging."""
+        try:
+            decision = self.guard.screen(decision, write(output))
+        except Unread as unread:
+            decision = self.guard.screen(decision, "", unreadable=str(unread))
+        return Passage(decision, None if decision.blocked else output)
+
+    def _quotes(self, error: BaseException) -> bool:
+        """Whether an exception, or what led to it, is a parser's, which quotes what it could not parse."""
+        led: list[BaseException] = []
+        todo: list[BaseException | None] = [error]
+        while todo:
+            last = todo.pop()
+            if last is not None and last not in led:
+                led.append(last)
+                todo += [last.__cause__, last.__context__]
+        return self.guard.policy.enforced and any(isinstance(item, _QUOTING) for item in led)
+
+
+def _asker(config: RunnableConfig | None, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return who asks and in which conversation, by the names that LangSmith and LangGraph give them in metadata."""
+    config = config or RunnableConfig()
+    known = {**(config.get("configurable") or {}), **(config.get("metadata") or {}), **(metadata or {})}
+    client, session = (
+        next((str(known[name]) for name in names if isinstance(known.get(name), str | int)), None)
+        for names in (("user_id",), ("thread_id", "session_id", "conversation_id"))
+    )
+    return {"client": client, "session": session, "tags": tuple(config.get("tags") or ())}
