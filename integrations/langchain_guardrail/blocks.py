@@ -116,7 +116,7 @@ def read_text(block: Block) -> str | None:
         if key in texts or key in _SEALED:
             if value is not None and (not isinstance(value, str) or text_payload(value)):
                 return None
-        elif find_payload(value, key, references=kind not in _CALLS):
+        elif find_payload(value, key, references=kind not in _CALLS, addresses=kind not in _CALLS):
             return None
     if kind in _CALLS or kind == "server_tool_result":
         try:

@@ -41,6 +41,10 @@ _ROLES: dict[str, Role] = {
 }
 
 
+_SCHEMAS = {"tools", "functions", "response_format", "ls_structured_output_format", "structured_output_format"}
+"""Options that describe values: what is called `image_url` in them is the name of an argument."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What a chain is invoked with, as the guard sees it.
@@ -69,7 +73,7 @@ def read_request(value: Any, options: Mapping[str, Any] | None = None) -> Reques
     reader = Reader()
     rewrite = reader.input(value)
     for name, option in (options or {}).items():
-        reader.loose({name: option}, "an option", references=True)
+        reader.loose({name: option}, "an option", references=True, schema=name in _SCHEMAS)
     if not (reader.images or reader.unchecked):
         return None
     return Request(tuple(reader.images), Prompt(tuple(reader.turns)), tuple(reader.unchecked), rewrite)
@@ -151,9 +155,9 @@ class Reader:
             rewrites.append(_rewriter(item, message, content))
         return lambda pictures: [rewrite(pictures) for rewrite in rewrites]
 
-    def loose(self, value: Any, where: str, *, references: bool = False) -> None:  # noqa: ANN401
-        """Search a value that is no conversation."""
-        if found := find_payload(value, where, references=references):
+    def loose(self, value: Any, where: str, **search: bool) -> None:  # noqa: ANN401
+        """Search a value that is no conversation; what for, as `find_payload` says."""
+        if found := find_payload(value, where, **search):
             self.unchecked.append(f"{found}: put images into messages, as data URLs or standard image blocks")
 
     def _message(self, message: BaseMessage, role: Role, *, certified: bool) -> Rewrite | None:
@@ -216,8 +220,9 @@ class Reader:
             if name == "additional_kwargs":
                 value = {key: item for key, item in value.items() if key not in {"tool_calls", "function_call"}}  # noqa: PLW2901
                 calls = {key: message.additional_kwargs.get(key) for key in ("tool_calls", "function_call")}
-                self.loose(calls, "a message's tool calls")
-            self.loose({name: value}, f"a {message.type} message", references=strict)
+                self.loose(calls, "a message's tool calls", addresses=False)
+            called = name in {"tool_calls", "invalid_tool_calls"}
+            self.loose({name: value}, f"a {message.type} message", references=strict, addresses=not called)
 
     def _found(self, payload: str | None, where: str) -> None:
         if payload:

@@ -99,39 +99,50 @@ def _ends_in_data(text: str) -> bool:
     return "".join(text.split()).lower().endswith("data")  # URL parsers drop tabs and new lines
 
 
-def string_payload(text: str) -> str | None:
-    """Return what media a string carries that need not be text: as `text_payload`, or nothing but long base64."""
+def string_payload(text: str, *, addresses: bool = True) -> str | None:
+    """Return what media a string carries that need not be text: as `text_payload`, long base64, an address."""
     if found := text_payload(text):
         return found
     if len(text) >= LONG and _LONG_BASE64.fullmatch(text.strip()):
         return "long base64"
-    if len(text) < _LONGEST_ADDRESS and _MEDIA_ADDRESS.fullmatch(text):
+    if addresses and len(text) < _LONGEST_ADDRESS and _MEDIA_ADDRESS.fullmatch(text):
         return "the address of a media file"
     return None
 
 
-def find_payload(value: Any, where: str, *, references: bool = False) -> str | None:  # noqa: ANN401
+def find_payload(
+    value: Any,  # noqa: ANN401
+    where: str,
+    *,
+    references: bool = False,
+    addresses: bool = True,
+    schema: bool = False,
+) -> str | None:
     """Return what a value carries, or could carry, of media, and where; None if it is nothing but text.
 
     Args:
         value: anything; mappings, sequences and objects' attributes are walked.
         where: how to name the value in the answer.
         references: also object to keys that name a medium kept elsewhere (`file_id`, `image_url`, …).
+        addresses: also object to addresses of media; False where they are text that no provider follows.
+        schema: whether the value describes others, so that a mapping under such a key is its description.
     """
-    return next(_Search(references).walk(value, where), None)
+    return next(_Search(references, addresses, schema).walk(value, where), None)
 
 
 class _Search:
     """One walk through a value; yields what it finds, in words."""
 
-    def __init__(self, references: bool) -> None:
+    def __init__(self, references: bool, addresses: bool, schema: bool) -> None:
         self._references = references
+        self._addresses = addresses
+        self._schema = schema
         self._seen: dict[int, object] = {}
         """Values by id, kept so that no other value gets the id of one that was made on the way."""
 
     def walk(self, value: Any, where: str, depth: int = 0) -> Iterator[str]:  # noqa: ANN401
         if isinstance(value, str):
-            if found := string_payload(value):
+            if found := string_payload(value, addresses=self._addresses):
                 yield f"{found} in {where}"
         elif _is_leaf(value) or id(value) in self._seen:
             return
@@ -176,12 +187,13 @@ class _Search:
             return
         if self._references and self._refers(key, item):
             yield f"a reference to media in {inside}"
-        if isinstance(item, str) and _MEDIA_KEY.search(key) and _ADDRESS.match(item):
+        if self._addresses and isinstance(item, str) and _MEDIA_KEY.search(key) and _ADDRESS.match(item):
             yield f"the address of a medium in {inside}"
         yield from self.walk(item, inside, depth + 1)
 
-    @staticmethod
-    def _refers(key: str, item: Any) -> bool:  # noqa: ANN401
+    def _refers(self, key: str, item: Any) -> bool:  # noqa: ANN401
+        if self._schema and isinstance(item, Mapping):
+            return False
         if _ATTACHMENT_KEY.fullmatch(key):
             items = item if isinstance(item, list | tuple | set) else [item]
             return any(isinstance(entry, str) and _ATTACHED.match(entry) for entry in items)
