@@ -44,6 +44,8 @@ class GuardedChatModel(BaseChatModel):
     - With media, images are checked jointly, with the text up to the last human turn, and go on as `Policy.forward`
       says. What cannot be checked is `Policy.on_error`'s. The model's run is in the caller's trace, with its judged
       answer, which streams as one chunk. LangChain's caches are not asked.
+    - Steps of an agent reuse the conversation's certificate: from the guard's store, or from a short memory of this
+      model's where the guard has none. A new image or human turn makes a new one. Every answer is judged.
     - A block is an `AIMessage`, its decision in `response_metadata["guardrail"]` (`get_decision`), in a custom event
       `guardrail_decision` and in the run's metadata. With `with_structured_output`, it is None, or the message as
       `raw` with `include_raw=True`.
@@ -82,7 +84,7 @@ class GuardedChatModel(BaseChatModel):
             raise ConfigurationError(
                 f"first a chat model, then the guard; got {type(bound).__name__}: a chain goes into a GuardedRunnable"
             )
-        gate = fields.pop("gate", None) or Gate.of(guard, refusal, on_block, on_decision)  # type: ignore[arg-type]
+        gate = fields.pop("gate", None) or Gate.of(guard, refusal, on_block, on_decision).remembering()  # type: ignore[arg-type]
         mirrored = {name: getattr(bound, name) for name in _MIRRORED}
         super().__init__(**{**mirrored, **fields, "bound": bound, "gate": gate, "cache": False})
 

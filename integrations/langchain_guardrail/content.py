@@ -51,7 +51,8 @@ class Request:
 
     Attributes:
         images: every image of the conversation as a data URL, in order of reading.
-        prompt: the conversation up to the last human turn, with a place for each image.
+        prompt: the conversation up to the last human turn, with a place for each image. Images that come later, in
+            the results of an agent's tools, stand at the end of that turn.
         unchecked: what a model could see and has no place in the prompt, in words.
         rewrite: gives the input with its images replaced.
     """
@@ -149,10 +150,16 @@ class Reader:
         roles = [_role(message) for message in messages]
         last = max((i for i, role in enumerate(roles) if role == "user"), default=len(roles) - 1)
         rewrites: list[Callable[[Pictures], Any]] = []
+        late: list[Part] = []
         for number, (item, message, role) in enumerate(zip(items, messages, roles, strict=True)):
-            certified = whole or number <= last
-            content = self._message(message, role, certified=certified)
+            parts, content = self._message(message, role)
+            if whole or number <= last:
+                self.turns += [Turn(role, tuple(parts))] if parts else []
+            else:
+                late += [part for part in parts if isinstance(part, ImagePlace)]
             rewrites.append(_rewriter(item, message, content))
+        if late:
+            self._add_to_last_human_turn(late)
         return lambda pictures: [rewrite(pictures) for rewrite in rewrites]
 
     def loose(self, value: Any, where: str, **search: bool) -> None:  # noqa: ANN401
@@ -160,39 +167,40 @@ class Reader:
         if found := find_payload(value, where, **search):
             self.unchecked.append(f"{found}: put images into messages, as data URLs or standard image blocks")
 
-    def _message(self, message: BaseMessage, role: Role, *, certified: bool) -> Rewrite | None:
-        """Read one message; return the rewrite of its content, None if it stays as it is."""
-        if isinstance(message, RemoveMessage):
-            return None
-        before = len(self.images)
+    def _add_to_last_human_turn(self, places: list[Part]) -> None:
+        """Show images of an agent's later steps together with the human's: what was said meanwhile is no part of it."""
+        spoken = self.turns.pop().parts if self.turns and self.turns[-1].role == "user" else ()
+        self.turns.append(Turn("user", (*spoken, *places)))
+
+    def _message(self, message: BaseMessage, role: Role) -> tuple[list[Part], Rewrite | None]:
+        """Read one message; return what it says, and the rewrite of its content, None if it stays as it is."""
         parts: list[Part] = []
+        if isinstance(message, RemoveMessage):
+            return parts, None
+        before = len(self.images)
         blocks = [message.content] if isinstance(message.content, str) else message.content
-        rewrites = [self._block(block, role, parts, certified=certified) for block in blocks]
+        rewrites = [self._block(block, role, parts) for block in blocks]
         self._fields(message)
         try:
             if calls := calls_text(message):
                 parts.append(calls)
         except Unread as error:
             self.unchecked.append(f"a tool call in a {role} message: {error}")
-        if parts and certified:
-            self.turns.append(Turn(role, tuple(parts)))
         if len(self.images) == before:
-            return None
-        return lambda pictures: [rewrite(pictures) for rewrite in rewrites]
+            return parts, None
+        return parts, lambda pictures: [rewrite(pictures) for rewrite in rewrites]
 
-    def _block(self, block: Any, role: Role, parts: list[Part], *, certified: bool) -> Rewrite:  # noqa: ANN401
+    def _block(self, block: Any, role: Role, parts: list[Part]) -> Rewrite:  # noqa: ANN401
         if isinstance(block, str):
             self._found(text_payload(block), f"a {role} message")
             if block:
                 parts.append(block)
         elif isinstance(block, dict) and (image := read_image(block)) is not None:
-            if certified and role != "tool":
-                parts.append(ImagePlace(len(self.images)))
-                self.images.append(image.url)
-                return lambda pictures: image.rebuild(next(pictures))
-            self.unchecked.append(f"an image in a {role} message{'' if certified else ' after the last human one'}")
+            parts.append(ImagePlace(len(self.images)))
+            self.images.append(image.url)
+            return lambda pictures: image.rebuild(next(pictures))
         elif isinstance(block, dict) and block.get("type") == "tool_result":
-            self._tool_result(block, parts)
+            return self._tool_result(block, parts)
         elif isinstance(block, dict) and (text := read_text(block)) is not None:
             if text:
                 parts.append(text)
@@ -200,15 +208,18 @@ class Reader:
             self.unchecked.append(f"{kind_of(block)} in a {role} message")
         return lambda _: block
 
-    def _tool_result(self, block: dict[str, Any], parts: list[Part]) -> None:
+    def _tool_result(self, block: dict[str, Any], parts: list[Part]) -> Rewrite:
         """Read a tool's result inside a message, whose content may be blocks again."""
+        before = len(self.images)
         content = block.get("content") or []
-        for inner in [content] if isinstance(content, str) else content if isinstance(content, list) else [content]:
-            self._block(inner, "tool", parts, certified=False)
+        inner = [self._block(item, "tool", parts) for item in (content if isinstance(content, list) else [content])]
         beside = {key: value for key, value in block.items() if key not in {"type", "content"}}
         if not set(beside) <= {"tool_use_id", "is_error", "cache_control", "id", "index"}:
             self.unchecked.append(f"{kind_of(block)} in a message")
         self.loose(beside, "a tool's result", references=True)
+        if len(self.images) == before:
+            return lambda _: block
+        return lambda pictures: {**block, "content": [rewrite(pictures) for rewrite in inner]}
 
     def _fields(self, message: BaseMessage) -> None:
         """Search everything of a message but its content. A tool's artifact never reaches a model."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from langchain_core.exceptions import OutputParserException
@@ -16,6 +17,7 @@ from guardrail.errors import ConfigurationError, ImageError
 from guardrail.guard import Guard
 from guardrail.images import InputImage, load_images
 from guardrail.policy import Decision
+from guardrail.stores import MemoryStore
 from langchain_guardrail.content import Request
 from langchain_guardrail.detached import detached
 from langchain_guardrail.refusal import REFUSAL, GuardrailBlocked, Refusal
@@ -25,6 +27,9 @@ T = TypeVar("T")
 
 OnBlock = Literal["refuse", "raise"]
 
+_REMEMBERED = 64
+"""Certificates that a door keeps for a guard without a store: as many conversations can be under way."""
+_REMEMBERED_SECONDS = 900.0
 _UNPARSED = "the chain's answer could not be parsed; it was not judged, so it is not quoted here"
 _QUOTING = (OutputParserException, ValidationError, json.JSONDecodeError)
 """What quotes an answer that it could not parse."""
@@ -89,6 +94,14 @@ class Gate:
     ) -> Gate:
         """Make a gate of a door's options."""
         return cls(guard, REFUSAL if refusal is None else refusal, on_block, on_decision)
+
+    def remembering(self) -> Gate:
+        """Return a gate on which the steps of an agent reuse the certificate, also where the guard has no store."""
+        if self.guard.store is not None:
+            return self
+        guard = copy.copy(self.guard)
+        guard.store = MemoryStore(_REMEMBERED, _REMEMBERED_SECONDS)
+        return replace(self, guard=guard)
 
     def run(
         self,

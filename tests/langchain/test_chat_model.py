@@ -152,9 +152,7 @@ def global_cache() -> Iterator[InMemoryCache]:
     set_llm_cache(None)
 
 
-def test_langchains_cache_skips_no_check_and_keeps_serving_text(
-    make_guard: Make, global_cache: InMemoryCache
-) -> None:
+def test_langchains_cache_skips_no_check_and_keeps_serving_text(make_guard: Make, global_cache: InMemoryCache) -> None:
     decisions: list[Decision] = []
     chat = Chat()
     model = GuardedChatModel(chat, make_guard(), on_decision=decisions.append)

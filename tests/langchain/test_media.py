@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,11 @@ CHECKED: dict[str, Callable[[str], Any]] = {
         "cache_control": {"type": "ephemeral"},
     },
     "responses": lambda d: {"type": "input_image", "image_url": f"data:image/png;base64,{d}", "detail": "auto"},
+    "tool_result": lambda d: {
+        "type": "tool_result",
+        "tool_use_id": "1",
+        "content": [{"type": "text", "text": "Seen:"}, {"type": "image", "base64": d, "mime_type": "image/png"}],
+    },
 }
 
 UNCHECKED: dict[str, Any] = {
@@ -96,34 +100,26 @@ UNCHECKED: dict[str, Any] = {
     "plain string data url": f"![x]({url()})",
     "tool_use with image": {"type": "tool_use", "id": "1", "name": "f", "input": {"x": f"{url()}"}},
     "tool_use with bytes": {"type": "tool_use", "id": "1", "name": "f", "input": {"x": [b"1"]}},
-    "tool_result with image": {"type": "tool_result", "tool_use_id": "1", "content": [CHECKED["v1"](GREEN)]},
+    "tool_result with pdf": {"type": "tool_result", "tool_use_id": "1", "content": [{"type": "document"}]},
+    "tool_result with image beside": {**CHECKED["tool_result"](GREEN), "image": GREEN},
+    "tool_result with bytes": {"type": "tool_result", "tool_use_id": "1", "content": {"x": b"1"}},
     "tool_result with data url": {"type": "tool_result", "tool_use_id": "1", "content": url()},
     "server result with image": {"type": "server_tool_result", "tool_call_id": "1", "output": [image_block()]},
     "thinking with data url": {"type": "thinking", "thinking": "x", "signature": url()},
 }
 
 
-@dataclass(frozen=True)
-class Position:
-    """Where a block stands; whether images there belong to the certified request."""
+Place = Callable[[list[Any]], list[BaseMessage]]
 
-    place: Callable[[list[Any]], list[BaseMessage]]
-    certified: bool = True
-
-
-POSITIONS = {
-    "user": Position(lambda c: [HumanMessage(c)]),
-    "system": Position(lambda c: [SystemMessage(c), HumanMessage("Look.")]),
-    "history": Position(lambda c: [HumanMessage("Hi"), AIMessage(c), HumanMessage("And?")]),
-    "earlier user": Position(lambda c: [HumanMessage(c), AIMessage("ok"), HumanMessage("And?")]),
-    "developer": Position(lambda c: [ChatMessage(role="developer", content=c), HumanMessage("Look.")]),
-    "tool": Position(
-        lambda c: [HumanMessage("Look."), AIMessage("", tool_calls=[CALL]), ToolMessage(c, tool_call_id="1")], False
-    ),
-    "earlier tool": Position(
-        lambda c: [HumanMessage("Look."), ToolMessage(c, tool_call_id="1"), HumanMessage("And?")], False
-    ),
-    "after the last human turn": Position(lambda c: [HumanMessage("Look."), AIMessage(c)], False),
+POSITIONS: dict[str, Place] = {
+    "user": lambda c: [HumanMessage(c)],
+    "system": lambda c: [SystemMessage(c), HumanMessage("Look.")],
+    "history": lambda c: [HumanMessage("Hi"), AIMessage(c), HumanMessage("And?")],
+    "earlier user": lambda c: [HumanMessage(c), AIMessage("ok"), HumanMessage("And?")],
+    "developer": lambda c: [ChatMessage(role="developer", content=c), HumanMessage("Look.")],
+    "tool": lambda c: [HumanMessage("Look."), AIMessage("", tool_calls=[CALL]), ToolMessage(c, tool_call_id="1")],
+    "earlier tool": lambda c: [HumanMessage("Look."), ToolMessage(c, tool_call_id="1"), HumanMessage("And?")],
+    "after the last human turn": lambda c: [HumanMessage("Look."), AIMessage(c)],
 }
 CALL: Any = {"name": "look", "args": {}, "id": "1"}
 
@@ -149,14 +145,11 @@ class Door:
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("form", CHECKED)
 def test_checked_forms(guard: Guard, form: str, position: str) -> None:
-    where, build = POSITIONS[position], CHECKED[form]
+    place, build = POSITIONS[position], CHECKED[form]
     harmful, harmless = Door(guard), Door(guard)
     text = {"type": "text", "text": "?"}
-    blocked = harmful.reasons(where.place([text, build(RED)]))
-    passed = harmless.reasons(where.place([text, build(GREEN)]))
-    if not where.certified:
-        assert blocked == passed == (Reason.UNCHECKED_MEDIA,)
-        return
+    blocked = harmful.reasons(place([text, build(RED)]))
+    passed = harmless.reasons(place([text, build(GREEN)]))
     assert blocked == (Reason.CERTIFIED_HARMFUL,)
     assert passed == ()
     (given,) = harmless.given
@@ -172,7 +165,7 @@ def test_checked_forms(guard: Guard, form: str, position: str) -> None:
 @pytest.mark.parametrize("form", UNCHECKED)
 def test_unchecked_forms_fail_closed(guard: Guard, vlm: Brightness, form: str, position: str) -> None:
     try:
-        value = POSITIONS[position].place(["Look.", UNCHECKED[form]])
+        value = POSITIONS[position](["Look.", UNCHECKED[form]])
     except ValueError:
         pytest.skip("LangChain takes no such message")
     assert Door(guard).reasons(value) == (Reason.UNCHECKED_MEDIA,)
