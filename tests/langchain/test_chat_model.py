@@ -220,7 +220,7 @@ def test_a_block_is_no_exception_for_parsers_fallbacks_and_retries(guard: Guard)
     structured = GuardedChatModel(chat, guard).with_structured_output(Seen)
     assert structured.invoke(GREEN) == {"thing": "cake"}
     asked: list[Any] = []
-    other = RunnableLambda(lambda value: asked.append(value))
+    other = RunnableLambda(asked.append)
     assert structured.with_retry().with_fallbacks([other]).invoke(RED) is None
     guarded = GuardedChatModel(Chat(), guard).with_retry().with_fallbacks([other])
     assert reasons(guarded.invoke(RED)) == (Reason.CERTIFIED_HARMFUL,)
@@ -230,7 +230,7 @@ def test_a_block_is_no_exception_for_parsers_fallbacks_and_retries(guard: Guard)
 def test_a_model_that_hides_in_what_it_makes_is_refused(guard: Guard) -> None:
     class Hidden(Chat):
         def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
-            return RunnableLambda(lambda value: self.invoke(value))
+            return RunnableLambda(self.invoke)
 
     with pytest.raises(ConfigurationError, match="GuardedRunnable"):
         GuardedChatModel(Hidden(), guard).bind_tools([look])
