@@ -17,6 +17,7 @@ from langchain.agents.middleware import (
     ModelResponse,
     ModelRetryMiddleware,
     PIIMiddleware,
+    hook_config,
 )
 from langchain.agents.structured_output import ToolStrategy
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
@@ -177,12 +178,11 @@ def test_a_refusal_ends_an_agent_with_structured_output(
 
 def test_replace_lets_the_agent_go_on(guard: Guard) -> None:
     class Nudge(AgentMiddleware):
+        @hook_config(can_jump_to=["model"])
         def after_model(self, state: Any, runtime: Any) -> Any:
             return (
                 {"messages": [HumanMessage("Then say hi.")], "jump_to": "model"} if len(state["messages"]) < 4 else None
             )
-
-        after_model.__can_jump_to__ = ["model"]  # type: ignore[attr-defined]
 
     built = agent(Script(answers=[AIMessage("hi")]), guard, Nudge(), exit_behavior="replace")
     assert len(built.invoke(RED)["messages"]) == 4

@@ -83,9 +83,9 @@ def test_checked_judged_and_released(guard: Guard, way: str) -> None:
 def test_text_is_untouched(guard: Guard) -> None:
     chat = Chat()
     model = GuardedChatModel(chat, guard)
-    for way in WAYS:
-        if way != "generate":
-            answer = WAYS[way](model, "Hi")
+    for name, way in WAYS.items():
+        if name != "generate":
+            answer = way(model, "Hi")
             assert answer.text.strip() == chat.says
             assert "guardrail" not in answer.response_metadata
     assert [chunk.text for chunk in model.stream("Hi") if chunk.text] == ["You ", "see ", "a ", "lovely ", "cake "]
