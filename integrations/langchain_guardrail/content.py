@@ -22,7 +22,7 @@ from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPro
 from guardrail.images import InputImage
 from guardrail.prompts import ImagePlace, Part, Prompt, Role, Turn
 from langchain_guardrail.blocks import kind_of, read_image, read_text
-from langchain_guardrail.payloads import find_payload, string_payload, text_payload
+from langchain_guardrail.payloads import find_payload, is_empty, string_payload, text_payload
 from langchain_guardrail.render import Unread, calls_text
 
 Pictures = Iterator[InputImage]
@@ -72,9 +72,12 @@ def read_request(value: Any, options: Mapping[str, Any] | None = None) -> Reques
         options: keyword arguments of the call, searched in the same way (`llm.bind(images=[...])`).
     """
     reader = Reader()
-    rewrite = reader.input(value)
-    for name, option in (options or {}).items():
-        reader.loose({name: option}, "an option", references=True, schema=name in _SCHEMAS)
+    try:
+        rewrite = reader.input(value)
+        for name, option in (options or {}).items():
+            reader.loose({name: option}, "an option", references=True, schema=name in _SCHEMAS)
+    except Exception as error:  # noqa: BLE001 - a strange object may raise anything when it is looked at
+        return Request((), Prompt(()), (f"an input that cannot be read ({type(error).__name__})",), lambda _: value)
     if not (reader.images or reader.unchecked):
         return None
     return Request(tuple(reader.images), Prompt(tuple(reader.turns)), tuple(reader.unchecked), rewrite)
@@ -199,7 +202,7 @@ class Reader:
             parts.append(ImagePlace(len(self.images)))
             self.images.append(image.url)
             return lambda pictures: image.rebuild(next(pictures))
-        elif isinstance(block, dict) and block.get("type") == "tool_result":
+        elif isinstance(block, dict) and isinstance(block.get("type"), str) and block["type"] == "tool_result":
             return self._tool_result(block, parts)
         elif isinstance(block, dict) and (text := read_text(block)) is not None:
             if text:
@@ -225,7 +228,7 @@ class Reader:
         """Search everything of a message but its content. A tool's artifact never reaches a model."""
         fields = {**vars(message), **(message.model_extra or {})}
         for name, value in fields.items():
-            if name in {"content", "type"} or not value or (name == "artifact" and isinstance(message, ToolMessage)):
+            if name in {"content", "type"} or is_empty(value) or (name == "artifact" and isinstance(message, ToolMessage)):
                 continue
             strict = name not in {"tool_calls", "invalid_tool_calls", "response_metadata", "usage_metadata"}
             if name == "additional_kwargs":

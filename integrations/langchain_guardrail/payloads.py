@@ -197,7 +197,7 @@ class _Search:
         if _ATTACHMENT_KEY.fullmatch(key):
             items = item if isinstance(item, list | tuple | set) else [item]
             return any(isinstance(entry, str) and _ATTACHED.match(entry) for entry in items)
-        return bool(_REFERENCE_KEY.fullmatch(key)) and not isinstance(item, int | float) and bool(item)
+        return bool(_REFERENCE_KEY.fullmatch(key)) and not isinstance(item, int | float) and not is_empty(item)
 
 
 def _is_leaf(value: object) -> bool:
@@ -208,6 +208,11 @@ def _is_open(value: object) -> bool:
     """Whether a value can be looked into without using it up; an iterable of an unknown kind makes what it likes."""
     known = isinstance(value, Mapping | Sequence | Set | BaseModel)
     return known or not isinstance(value, Iterable | pathlib.PurePath)
+
+
+def is_empty(value: object) -> bool:
+    """Whether there is nothing in a value; arrays, whose truth is in dispute, count as something."""
+    return value is None or (isinstance(value, str | Mapping | Sequence | Set) and len(value) == 0)
 
 
 def is_binary(value: object) -> bool:

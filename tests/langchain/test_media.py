@@ -10,118 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.prompt_values import ImagePromptValue, StringPromptValue
 from langchain_core.runnables import RunnableLambda
 from PIL import Image
 
+import langchain_guardrail
 from guardrail import Guard, ImageLimits, InputImage, Policy, Reason
 from langchain_guardrail import GuardedRunnable, get_decision
-from tests.langchain.chains import Brightness, Chat, b64, content, file, image_block, picture, pixels, url
+from tests.langchain.chains import Brightness, Chat, content, file, image_block, picture, pixels, url
+from tests.langchain.forms import CHECKED, GREEN, POSITIONS, RED, REMOTE, TEXT, UNCHECKED, document
 
 Make = Callable[..., Guard]
-REMOTE = "https://example.com/cat.png"
-GREEN, RED = b64(), b64("red")
-
-CHECKED: dict[str, Callable[[str], Any]] = {
-    "image_url": lambda d: {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{d}"}},
-    "image_url with detail": lambda d: {
-        "type": "image_url",
-        "image_url": {"url": f"data:image/png;base64,{d}", "detail": "low"},
-    },
-    "image_url bare": lambda d: {"type": "image_url", "image_url": f"data:image/png;base64,{d}"},
-    "image_url of another type": lambda d: {"type": "image_url", "image_url": f"data:text/plain;base64,{d}"},
-    "v1": lambda d: {"type": "image", "base64": d, "mime_type": "image/png"},
-    "v1 with id": lambda d: {"type": "image", "base64": d, "mime_type": "image/png", "id": "x", "index": 1},
-    "v1 url": lambda d: {"type": "image", "url": f"data:image/png;base64,{d}"},
-    "v0": lambda d: {"type": "image", "source_type": "base64", "data": d, "mime_type": "image/png"},
-    "v0 url": lambda d: {"type": "image", "source_type": "url", "url": f"data:image/png;base64,{d}"},
-    "anthropic": lambda d: {
-        "type": "image",
-        "source": {"type": "base64", "media_type": "image/png", "data": d},
-        "cache_control": {"type": "ephemeral"},
-    },
-    "responses": lambda d: {"type": "input_image", "image_url": f"data:image/png;base64,{d}", "detail": "auto"},
-    "tool_result": lambda d: {
-        "type": "tool_result",
-        "tool_use_id": "1",
-        "content": [{"type": "text", "text": "Seen:"}, {"type": "image", "base64": d, "mime_type": "image/png"}],
-    },
-}
-
-UNCHECKED: dict[str, Any] = {
-    "remote": {"type": "image_url", "image_url": {"url": REMOTE}},
-    "remote bare": {"type": "image_url", "image_url": REMOTE},
-    "remote v1": {"type": "image", "url": REMOTE},
-    "remote v0": {"type": "image", "source_type": "url", "url": REMOTE},
-    "remote anthropic": {"type": "image", "source": {"type": "url", "url": REMOTE}},
-    "file id v1": {"type": "image", "file_id": "file-1"},
-    "file id v0": {"type": "image", "source_type": "id", "id": "file-1"},
-    "file id anthropic": {"type": "image", "source": {"type": "file", "file_id": "file-1"}},
-    "file id responses": {"type": "input_image", "file_id": "file-1"},
-    "path": {"type": "image_url", "image_url": {"url": "/etc/hostname"}},
-    "file url": {"type": "image_url", "image_url": {"url": "file:///etc/hostname"}},
-    "padded data url": {"type": "image_url", "image_url": {"url": f" data:image/png;base64,{GREEN}"}},
-    "two payloads": {"type": "image", "base64": GREEN, "url": REMOTE},
-    "two payloads, both data": {"type": "image", "base64": GREEN, "url": f"data:image/png;base64,{RED}"},
-    "two payloads, file": {"type": "image", "base64": GREEN, "file_id": "file-1"},
-    "two payloads, image_url": {"type": "image_url", "image_url": {"url": url()}, "base64": RED},
-    "two payloads inside": {"type": "image_url", "image_url": {"url": url(), "data": RED}},
-    "two payloads in source": {"type": "image", "source": {"type": "base64", "data": GREEN, "file_id": "1"}},
-    "payload in extras": {"type": "image", "base64": GREEN, "extras": {"url": REMOTE}},
-    "payload in detail": {"type": "image_url", "image_url": {"url": url(), "detail": url("red")}},
-    "payload in cache_control": {**CHECKED["v1"](GREEN), "cache_control": {"data": f"data:image/png;base64,{RED}"}},
-    "bytes": {"type": "image", "base64": base64.b64decode(GREEN)},
-    "pil": {"type": "image", "image": picture()},
-    "pil in image_url": {"type": "image_url", "image_url": picture()},
-    "google media": {"type": "media", "mime_type": "image/png", "data": GREEN},
-    "bedrock": {"image": {"format": "png", "source": {"bytes": base64.b64decode(GREEN)}}},
-    "gemini": {"inline_data": {"mime_type": "image/png", "data": GREEN}},
-    "pdf": {"type": "file", "base64": GREEN, "mime_type": "application/pdf"},
-    "pdf openai": {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{GREEN}"}},
-    "pdf anthropic": {"type": "document", "source": {"type": "base64", "data": GREEN}},
-    "input_file": {"type": "input_file", "file_id": "file-1"},
-    "audio": {"type": "audio", "base64": GREEN, "mime_type": "audio/wav"},
-    "input_audio": {"type": "input_audio", "input_audio": {"data": GREEN, "format": "wav"}},
-    "video": {"type": "video", "url": "https://example.com/x.mp4"},
-    "video_url": {"type": "video_url", "video_url": {"url": "https://example.com/x.mp4"}},
-    "non_standard": {"type": "non_standard", "value": image_block()},
-    "unknown": {"type": "hologram", "hologram": "x"},
-    "no type": {"url": url()},
-    "type is no text": {"type": ["text"], "text": "x"},
-    "text with image": {"type": "text", "text": "x", "image": GREEN},
-    "text with unknown key": {"type": "text", "text": "x", "more": "y"},
-    "text that is a block": {"type": "text", "text": image_block()},
-    "text with payload in extras": {"type": "text", "text": "x", "extras": {"image_url": REMOTE}},
-    "text that is a data url": {"type": "text", "text": f"see {url()}"},
-    "text that is a broken data url": {"type": "text", "text": f"see da\nta:image/png;base64,{GREEN}"},
-    "text that is base64": {"type": "text", "text": f"see {GREEN}"},
-    "text-plain of a file": {"type": "text-plain", "file_id": "file-1", "mime_type": "text/plain"},
-    "plain string data url": f"![x]({url()})",
-    "tool_use with image": {"type": "tool_use", "id": "1", "name": "f", "input": {"x": f"{url()}"}},
-    "tool_use with bytes": {"type": "tool_use", "id": "1", "name": "f", "input": {"x": [b"1"]}},
-    "tool_result with pdf": {"type": "tool_result", "tool_use_id": "1", "content": [{"type": "document"}]},
-    "tool_result with image beside": {**CHECKED["tool_result"](GREEN), "image": GREEN},
-    "tool_result with bytes": {"type": "tool_result", "tool_use_id": "1", "content": {"x": b"1"}},
-    "tool_result with data url": {"type": "tool_result", "tool_use_id": "1", "content": url()},
-    "server result with image": {"type": "server_tool_result", "tool_call_id": "1", "output": [image_block()]},
-    "thinking with data url": {"type": "thinking", "thinking": "x", "signature": url()},
-}
-
-
-Place = Callable[[list[Any]], list[BaseMessage]]
-
-POSITIONS: dict[str, Place] = {
-    "user": lambda c: [HumanMessage(c)],
-    "system": lambda c: [SystemMessage(c), HumanMessage("Look.")],
-    "history": lambda c: [HumanMessage("Hi"), AIMessage(c), HumanMessage("And?")],
-    "earlier user": lambda c: [HumanMessage(c), AIMessage("ok"), HumanMessage("And?")],
-    "developer": lambda c: [ChatMessage(role="developer", content=c), HumanMessage("Look.")],
-    "tool": lambda c: [HumanMessage("Look."), AIMessage("", tool_calls=[CALL]), ToolMessage(c, tool_call_id="1")],
-    "earlier tool": lambda c: [HumanMessage("Look."), ToolMessage(c, tool_call_id="1"), HumanMessage("And?")],
-    "after the last human turn": lambda c: [HumanMessage("Look."), AIMessage(c)],
-}
-CALL: Any = {"name": "look", "args": {}, "id": "1"}
 
 
 class Door:
@@ -172,6 +72,23 @@ def test_unchecked_forms_fail_closed(guard: Guard, vlm: Brightness, form: str, p
     beside = Door(guard).reasons([HumanMessage([image_block()]), *value])
     assert beside == (Reason.UNCHECKED_MEDIA,)
     assert vlm.prompts == []
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("form", TEXT)
+def test_forms_of_text_pass_untouched(guard: Guard, form: str, position: str) -> None:
+    try:
+        value = POSITIONS[position](["Look.", TEXT[form]])
+    except ValueError:
+        pytest.skip("LangChain takes no such message")
+    door = Door(guard)
+    assert door.chain.invoke(value).content == "ok"
+    assert door.given[0] is value
+
+
+def test_the_table_of_forms_is_current() -> None:
+    """Made by `python -m tests.langchain.forms`."""
+    assert (Path(langchain_guardrail.__file__).parent / "CONTENT.md").read_text() == document()
 
 
 @pytest.mark.parametrize(
@@ -227,6 +144,15 @@ def test_unchecked_forms_fail_closed(guard: Guard, vlm: Brightness, form: str, p
 def test_media_without_a_place_fail_closed(guard: Guard, vlm: Brightness, value: Any) -> None:
     assert Door(guard).reasons(value) == (Reason.UNCHECKED_MEDIA,)
     assert vlm.prompts == []
+
+
+def test_what_raises_when_it_is_looked_at_fails_closed(guard: Guard) -> None:
+    class Trap(dict[str, Any]):
+        def items(self) -> Any:
+            raise RuntimeError("boo")
+
+    assert Door(guard).reasons({"x": Trap(y=1)}) == (Reason.UNCHECKED_MEDIA,)
+    assert Door(guard).reasons([HumanMessage("Hi", x=np.zeros(3))]) == (Reason.UNCHECKED_MEDIA,)
 
 
 def test_options_are_searched_too(guard: Guard) -> None:
