@@ -228,7 +228,11 @@ class Reader:
         """Search everything of a message but its content. A tool's artifact never reaches a model."""
         fields = {**vars(message), **(message.model_extra or {})}
         for name, value in fields.items():
-            if name in {"content", "type"} or is_empty(value) or (name == "artifact" and isinstance(message, ToolMessage)):
+            if (
+                name in {"content", "type"}
+                or is_empty(value)
+                or (name == "artifact" and isinstance(message, ToolMessage))
+            ):
                 continue
             strict = name not in {"tool_calls", "invalid_tool_calls", "response_metadata", "usage_metadata"}
             if name == "additional_kwargs":

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
@@ -17,6 +18,7 @@ from guardrail.errors import ConfigurationError, ImageError
 from guardrail.guard import Guard
 from guardrail.images import InputImage, load_images
 from guardrail.policy import Decision
+from guardrail.scheduling import Scheduler
 from guardrail.stores import MemoryStore
 from langchain_guardrail.content import Request
 from langchain_guardrail.detached import detached
@@ -102,6 +104,19 @@ class Gate:
         guard = copy.copy(self.guard)
         guard.store = MemoryStore(_REMEMBERED, _REMEMBERED_SECONDS)
         return replace(self, guard=guard)
+
+    @contextmanager
+    def together(self) -> Iterator[Gate]:
+        """Yield a gate on which the draws of concurrent requests share the model's batches."""
+        model = self.guard.model
+        if isinstance(model, Scheduler) or hasattr(model, "aanswer"):  # it packs them itself, or sends one call a draw
+            yield self
+            return
+        guard = copy.copy(self.guard)
+        guard.classifier = copy.copy(guard.classifier)
+        with Scheduler(model) as scheduler:
+            guard.classifier.model = scheduler
+            yield replace(self, guard=guard)
 
     def run(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+import copy
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from langchain_core.callbacks.manager import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
@@ -15,7 +16,7 @@ from langchain_core.utils.pydantic import TypeBaseModel
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
-from langchain_guardrail.content import messages_of, read_request
+from langchain_guardrail.content import Request, messages_of, read_request
 from langchain_guardrail.gate import Gate, OnBlock, Passage
 from langchain_guardrail.observe import aannounce, announce
 from langchain_guardrail.refusal import Refusal, Shape, attach, check_shape, say, shape_like, shape_of
@@ -90,15 +91,7 @@ class GuardedRunnable(Runnable[Any, Any]):
             return self.bound.invoke(input, config, **kwargs)
 
         def guarded(value: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Any:  # noqa: ANN401
-            answer = _Answer(self._shape)
-
-            def ask(forwarded: Any, inner: RunnableConfig) -> Any:  # noqa: ANN401
-                answer.asked(forwarded)
-                return answer.came(self.bound.invoke(forwarded, inner, **kwargs))
-
-            passage = self._gate.run(request, value, ask, answer.written, config=config)
-            announce(passage.decision, run_manager)
-            return self._released(passage, answer.shape)
+            return self._run(request, value, run_manager, config, kwargs)
 
         return self._call_with_config(guarded, input, config)
 
@@ -113,32 +106,149 @@ class GuardedRunnable(Runnable[Any, Any]):
             run_manager: AsyncCallbackManagerForChainRun,
             config: RunnableConfig,
         ) -> Any:  # noqa: ANN401
-            answer = _Answer(self._shape)
-
-            async def ask(forwarded: Any, inner: RunnableConfig) -> Any:  # noqa: ANN401
-                answer.asked(forwarded)
-                return answer.came(await self.bound.ainvoke(forwarded, inner, **kwargs))
-
-            passage = await self._gate.arun(request, value, ask, answer.written, config=config)
-            await aannounce(passage.decision, run_manager)
-            return self._released(passage, answer.shape)
+            return await self._arun(request, value, run_manager, config, kwargs)
 
         return await self._acall_with_config(guarded, input, config)
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002, ANN401
         """Stream the chain; of a request with media, the judged answer as one chunk."""
-        if read_request(input, kwargs) is None:
+        request = read_request(input, kwargs)
+        if request is None:
             yield from self.bound.stream(input, config, **kwargs)
-        else:
-            yield self.invoke(input, config, **kwargs)
+            return
+
+        def guarded(
+            values: Iterator[Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig
+        ) -> Iterator[Any]:
+            for value in values:
+                yield self._run(request, value, run_manager, config, kwargs)
+
+        yield from self._transform_stream_with_config(iter([input]), guarded, config)
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:  # noqa: A002, ANN401
         """Do as `stream`."""
-        if read_request(input, kwargs) is None:
+        request = read_request(input, kwargs)
+        if request is None:
             async for chunk in self.bound.astream(input, config, **kwargs):
                 yield chunk
-        else:
-            yield await self.ainvoke(input, config, **kwargs)
+            return
+
+        async def guarded(
+            values: AsyncIterator[Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
+        ) -> AsyncIterator[Any]:
+            async for value in values:
+                yield await self._arun(request, value, run_manager, config, kwargs)
+
+        async def one() -> AsyncIterator[Any]:
+            yield input
+
+        async for chunk in self._atransform_stream_with_config(one(), guarded, config):
+            yield chunk
+
+    def batch(
+        self,
+        inputs: list[Any],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> list[Any]:
+        """Run the chain on several inputs; those with media are certified together. Text goes to its own `batch`."""
+        if _text_only(inputs, kwargs):
+            return self.bound.batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+        with self._together() as guarded:
+            return Runnable.batch(guarded, inputs, config, return_exceptions=return_exceptions, **kwargs)
+
+    async def abatch(
+        self,
+        inputs: list[Any],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> list[Any]:
+        """Do as `batch`."""
+        if _text_only(inputs, kwargs):
+            return await self.bound.abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+        with self._together() as guarded:
+            return await Runnable.abatch(guarded, inputs, config, return_exceptions=return_exceptions, **kwargs)
+
+    def batch_as_completed(  # type: ignore[override]
+        self,
+        inputs: Sequence[Any],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Iterator[tuple[int, Any]]:
+        """Do as `batch`; each result comes when it is ready, with the number of its input."""
+        options: Any = {"return_exceptions": return_exceptions, **kwargs}
+        if _text_only(inputs, kwargs):
+            yield from self.bound.batch_as_completed(inputs, config, **options)
+            return
+        with self._together() as guarded:
+            yield from Runnable.batch_as_completed(guarded, inputs, config, **options)
+
+    async def abatch_as_completed(  # type: ignore[override]
+        self,
+        inputs: Sequence[Any],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> AsyncIterator[tuple[int, Any]]:
+        """Do as `batch_as_completed`."""
+        options: Any = {"return_exceptions": return_exceptions, **kwargs}
+        if _text_only(inputs, kwargs):
+            async for result in self.bound.abatch_as_completed(inputs, config, **options):
+                yield result
+            return
+        with self._together() as guarded:
+            async for result in Runnable.abatch_as_completed(guarded, inputs, config, **options):
+                yield result
+
+    @contextmanager
+    def _together(self) -> Iterator[GuardedRunnable]:
+        with self._gate.together() as gate:
+            guarded = copy.copy(self)
+            guarded._gate = gate
+            yield guarded
+
+    def _run(
+        self,
+        request: Request,
+        value: Any,  # noqa: ANN401
+        run_manager: CallbackManagerForChainRun,
+        config: RunnableConfig,
+        options: dict[str, Any],
+    ) -> Any:  # noqa: ANN401
+        answer = _Answer(self._shape)
+
+        def ask(forwarded: Any, inner: RunnableConfig) -> Any:  # noqa: ANN401
+            answer.asked(forwarded)
+            return answer.came(self.bound.invoke(forwarded, inner, **options))
+
+        passage = self._gate.run(request, value, ask, answer.written, config=config)
+        announce(passage.decision, run_manager)
+        return self._released(passage, answer.shape)
+
+    async def _arun(
+        self,
+        request: Request,
+        value: Any,  # noqa: ANN401
+        run_manager: AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+        options: dict[str, Any],
+    ) -> Any:  # noqa: ANN401
+        answer = _Answer(self._shape)
+
+        async def ask(forwarded: Any, inner: RunnableConfig) -> Any:  # noqa: ANN401
+            answer.asked(forwarded)
+            return answer.came(await self.bound.ainvoke(forwarded, inner, **options))
+
+        passage = await self._gate.arun(request, value, ask, answer.written, config=config)
+        await aannounce(passage.decision, run_manager)
+        return self._released(passage, answer.shape)
 
     def _released(self, passage: Passage[Any], shape: Shape) -> Any:  # noqa: ANN401
         """Return what the caller gets."""
@@ -181,6 +291,10 @@ class GuardedRunnable(Runnable[Any, Any]):
     def config_specs(self) -> list[ConfigurableFieldSpec]:
         """The chain's."""
         return self.bound.config_specs
+
+
+def _text_only(inputs: Sequence[Any], options: dict[str, Any]) -> bool:
+    return all(read_request(value, options) is None for value in inputs)
 
 
 class _Answer:
