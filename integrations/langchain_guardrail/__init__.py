@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_guardrail.chat_model import GuardedChatModel
 from langchain_guardrail.local import LocalChatModel
 from langchain_guardrail.refusal import GuardrailBlocked, get_decision
+from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.runnable import GuardedRunnable
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = [
     "GuardrailBlocked",
     "GuardrailMiddleware",
     "LocalChatModel",
+    "RemoteImages",
     "get_decision",
 ]
 

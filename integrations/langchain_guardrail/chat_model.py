@@ -18,11 +18,12 @@ from pydantic import Field
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
-from langchain_guardrail.content import Request, read_request
+from langchain_guardrail.content import Request
 from langchain_guardrail.gate import Gate, OnBlock, Passage
 from langchain_guardrail.observe import Run, Started, aannounce, announce
 from langchain_guardrail.rebind import rebind, unless_refused
 from langchain_guardrail.refusal import Refusal, attach
+from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import answer_text
 
 _MIRRORED = (
@@ -59,6 +60,7 @@ class GuardedChatModel(BaseChatModel):
         refusal: what a block says; or a function from the decision to a text or an `AIMessage`.
         on_block: `raise` raises `GuardrailBlocked` instead. Unsafe with fallbacks and retries: they route round it.
         on_decision: is told the final decision of each request with media, in the thread or task of the request.
+        remote: fetches remote images from listed hosts; None: none is fetched, and they fail closed.
 
     Raises:
         ConfigurationError: not a chat model (put a chain into a `GuardedRunnable`), or no guard.
@@ -77,6 +79,7 @@ class GuardedChatModel(BaseChatModel):
         refusal: Refusal = None,
         on_block: OnBlock = "refuse",
         on_decision: Callable[[Decision], None] | None = None,
+        remote: RemoteImages | None = None,
         **fields: Any,  # noqa: ANN401
     ) -> None:
         bound = fields.pop("bound", model)
@@ -84,7 +87,9 @@ class GuardedChatModel(BaseChatModel):
             raise ConfigurationError(
                 f"first a chat model, then the guard; got {type(bound).__name__}: a chain goes into a GuardedRunnable"
             )
-        gate = fields.pop("gate", None) or Gate.of(guard, refusal, on_block, on_decision).remembering()  # type: ignore[arg-type]
+        gate = fields.pop("gate", None)
+        if gate is None:
+            gate = Gate.of(guard, refusal, on_block, on_decision, remote).remembering()  # type: ignore[arg-type]
         mirrored = {name: getattr(bound, name) for name in _MIRRORED}
         super().__init__(**{**mirrored, **fields, "bound": bound, "gate": gate, "cache": False})
 
@@ -116,7 +121,7 @@ class GuardedChatModel(BaseChatModel):
         **kwargs: Any,  # noqa: ANN401
     ) -> ChatResult:
         run = kwargs.pop(_RUN, run_manager)
-        request = _read(messages, stop, kwargs)
+        request = self._read(messages, stop, kwargs)
         if request is None:
             return self.bound._generate(messages, stop=stop, run_manager=run_manager, **kwargs)
         kwargs.pop("stream", None)
@@ -138,7 +143,7 @@ class GuardedChatModel(BaseChatModel):
         **kwargs: Any,  # noqa: ANN401
     ) -> ChatResult:
         run = kwargs.pop(_RUN, run_manager)
-        request = _read(messages, stop, kwargs)
+        request = self._read(messages, stop, kwargs)
         if request is None:
             return await self.bound._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
         kwargs.pop("stream", None)
@@ -160,7 +165,7 @@ class GuardedChatModel(BaseChatModel):
         **kwargs: Any,  # noqa: ANN401
     ) -> Iterator[ChatGenerationChunk]:
         run = kwargs.pop(_RUN, run_manager)
-        if _read(messages, stop, kwargs) is None:
+        if self._read(messages, stop, kwargs) is None:
             yield from self.bound._stream(messages, stop=stop, run_manager=run_manager, **kwargs)
         else:
             yield _chunk(self._generate(messages, stop, run, **kwargs))
@@ -173,7 +178,7 @@ class GuardedChatModel(BaseChatModel):
         **kwargs: Any,  # noqa: ANN401
     ) -> AsyncIterator[ChatGenerationChunk]:
         run = kwargs.pop(_RUN, run_manager)
-        if _read(messages, stop, kwargs) is None:
+        if self._read(messages, stop, kwargs) is None:
             async for chunk in self.bound._astream(messages, stop=stop, run_manager=run_manager, **kwargs):
                 yield chunk
         else:
@@ -188,7 +193,7 @@ class GuardedChatModel(BaseChatModel):
     ) -> ChatResult:
         """Give text to the model's own cache, rate limiter and streaming; this model's cache is off."""
         run = kwargs.pop(_RUN, run_manager)
-        if _read(messages, stop, kwargs) is None:
+        if self._read(messages, stop, kwargs) is None:
             return self.bound._generate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
         kwargs[_RUN] = run
         return super()._generate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
@@ -202,7 +207,7 @@ class GuardedChatModel(BaseChatModel):
     ) -> ChatResult:
         """Do as `_generate_with_cache`."""
         run = kwargs.pop(_RUN, run_manager)
-        if _read(messages, stop, kwargs) is None:
+        if self._read(messages, stop, kwargs) is None:
             return await self.bound._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
         kwargs[_RUN] = run
         return await super()._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
@@ -216,7 +221,7 @@ class GuardedChatModel(BaseChatModel):
         **kwargs: Any,  # noqa: ANN401
     ) -> Iterator[AIMessageChunk]:
         """Stream the model; of a request with media, the judged answer as one chunk."""
-        if read_request(input, kwargs) is not None:
+        if self.gate.read(input, kwargs) is not None:
             config = ensure_config(config)
             manager = CallbackManager.configure(config.get("callbacks"), self.callbacks, self.verbose)
             config, kwargs[_RUN] = Started.observe(config, manager)
@@ -231,12 +236,15 @@ class GuardedChatModel(BaseChatModel):
         **kwargs: Any,  # noqa: ANN401
     ) -> AsyncIterator[AIMessageChunk]:
         """Do as `stream`."""
-        if read_request(input, kwargs) is not None:
+        if self.gate.read(input, kwargs) is not None:
             config = ensure_config(config)
             manager = AsyncCallbackManager.configure(config.get("callbacks"), self.callbacks, self.verbose)
             config, kwargs[_RUN] = Started.observe(config, manager)
         async for chunk in super().astream(input, config, stop=stop, **kwargs):
             yield chunk
+
+    def _read(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> Request | None:
+        return self.gate.read(messages, {**options, "stop": stop} if stop else options)
 
     def _released(self, passage: Passage[ChatResult]) -> ChatResult:
         """Return what the caller gets."""
@@ -320,10 +328,6 @@ class GuardedChatModel(BaseChatModel):
 
     def _should_use_protocol_streaming(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:  # noqa: ANN401
         return self.bound._should_use_protocol_streaming(async_api=async_api, run_manager=run_manager, **kwargs)
-
-
-def _read(messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> Request | None:
-    return read_request(messages, {**options, "stop": stop} if stop else options)
 
 
 def _metadata(run: Run | None) -> dict[str, Any]:

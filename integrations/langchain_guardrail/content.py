@@ -50,7 +50,7 @@ class Request:
     """What a chain is invoked with, as the guard sees it.
 
     Attributes:
-        images: every image of the conversation as a data URL, in order of reading.
+        images: every image of the conversation as a data URL, or the URL of one to fetch, in order of reading.
         prompt: the conversation up to the last human turn, with a place for each image. Images that come later, in
             the results of an agent's tools, stand at the end of that turn.
         unchecked: what a model could see and has no place in the prompt, in words.
@@ -63,15 +63,20 @@ class Request:
     rewrite: Rewrite = field(repr=False)
 
 
-def read_request(value: Any, options: Mapping[str, Any] | None = None) -> Request | None:  # noqa: ANN401
+def read_request(
+    value: Any,  # noqa: ANN401
+    options: Mapping[str, Any] | None = None,
+    allows: Callable[[str], bool] | None = None,
+) -> Request | None:
     """Read an input of any shape that LangChain's users have; None if it carries no media at all.
 
     Args:
         value: a string, a message, a list of messages (objects, tuples, dicts), a prompt value, or a dict with a
             `messages` key. Anything else is searched for media, which then is unchecked.
         options: keyword arguments of the call, searched in the same way (`llm.bind(images=[...])`).
+        allows: whether a remote image will be fetched, by its URL; None: none is.
     """
-    reader = Reader()
+    reader = Reader(allows)
     try:
         rewrite = reader.input(value)
         for name, option in (options or {}).items():
@@ -102,7 +107,8 @@ def messages_of(value: Any) -> list[BaseMessage]:  # noqa: ANN401
 class Reader:
     """Collects images, turns and what cannot be checked while it walks an input once."""
 
-    def __init__(self) -> None:
+    def __init__(self, allows: Callable[[str], bool] | None = None) -> None:
+        self._allows = allows
         self.images: list[str] = []
         self.turns: list[Turn] = []
         self.unchecked: list[str] = []
@@ -198,7 +204,7 @@ class Reader:
             self._found(text_payload(block), f"a {role} message")
             if block:
                 parts.append(block)
-        elif isinstance(block, dict) and (image := read_image(block)) is not None:
+        elif isinstance(block, dict) and (image := read_image(block, self._allows)) is not None:
             parts.append(ImagePlace(len(self.images)))
             self.images.append(image.url)
             return lambda pictures: image.rebuild(next(pictures))

@@ -20,9 +20,11 @@ from guardrail.images import InputImage, load_images
 from guardrail.policy import Decision
 from guardrail.scheduling import Scheduler
 from guardrail.stores import MemoryStore
-from langchain_guardrail.content import Request
+from langchain_guardrail.blocks import is_data_url
+from langchain_guardrail.content import Request, read_request
 from langchain_guardrail.detached import detached
 from langchain_guardrail.refusal import REFUSAL, GuardrailBlocked, Refusal
+from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import Unread
 
 T = TypeVar("T")
@@ -74,6 +76,7 @@ class Gate:
         refusal: what a block says; or a function from the decision to what a block returns.
         on_block: `raise` raises `GuardrailBlocked` instead.
         on_decision: is told the final decision of each request with media.
+        remote: fetches remote images from listed hosts; None: none is fetched.
 
     Raises:
         ConfigurationError: no guard, or no such `on_block`.
@@ -83,19 +86,31 @@ class Gate:
     refusal: str | Callable[[Decision], Any] = REFUSAL
     on_block: OnBlock = "refuse"
     on_decision: Callable[[Decision], None] | None = None
+    remote: RemoteImages | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.guard, Guard):
             raise ConfigurationError(f"the guard comes second, after what it guards; got {type(self.guard).__name__}")
         if self.on_block not in {"refuse", "raise"}:
             raise ConfigurationError(f"on_block is 'refuse' or 'raise', got {self.on_block!r}")
+        if not isinstance(self.remote, RemoteImages | None):
+            raise ConfigurationError(f"remote is RemoteImages([...hosts]), got {self.remote!r}")
 
     @classmethod
     def of(
-        cls, guard: Guard, refusal: Refusal, on_block: OnBlock, on_decision: Callable[[Decision], None] | None
+        cls,
+        guard: Guard,
+        refusal: Refusal,
+        on_block: OnBlock,
+        on_decision: Callable[[Decision], None] | None,
+        remote: RemoteImages | None,
     ) -> Gate:
         """Make a gate of a door's options."""
-        return cls(guard, REFUSAL if refusal is None else refusal, on_block, on_decision)
+        return cls(guard, REFUSAL if refusal is None else refusal, on_block, on_decision, remote)
+
+    def read(self, value: Any, options: Mapping[str, Any] | None = None) -> Request | None:  # noqa: ANN401
+        """Read what a chain is invoked with; None if it carries no media at all."""
+        return read_request(value, options, self.remote.allows if self.remote else None)
 
     def remembering(self) -> Gate:
         """Return a gate on which the steps of an agent reuse the certificate, also where the guard has no store."""
@@ -197,13 +212,18 @@ class Gate:
             raise GuardrailBlocked(decision)
 
     def _load(self, request: Request) -> _Pictures:
+        limits = self.guard.limits
+        sources: list[str | bytes] = list(request.images)
         try:
-            return _Pictures(load_images(request.images, self.guard.limits))
+            if self.remote is not None and len(sources) <= limits.max_count:
+                sources = [url if is_data_url(url) else self.remote.fetch(url, limits) for url in request.images]
+            return _Pictures(load_images(sources, limits))
         except ImageError as error:
             return _Pictures((), error)
 
     def _forwarded(self, request: Request, pictures: _Pictures, value: Any) -> Any:  # noqa: ANN401
-        canonical = pictures.loaded and self.guard.policy.forward == "canonical"
+        fetched = not all(map(is_data_url, request.images))  # the model's provider would fetch something else
+        canonical = pictures.loaded and (fetched or self.guard.policy.forward == "canonical")
         return request.rewrite(iter(pictures)) if canonical else value
 
     def _judged(self, decision: Decision, output: T, write: Callable[[T], str]) -> Passage[T]:

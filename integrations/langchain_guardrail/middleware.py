@@ -25,6 +25,7 @@ from guardrail.policy import Decision
 from langchain_guardrail.chat_model import GuardedChatModel
 from langchain_guardrail.gate import Gate
 from langchain_guardrail.refusal import Refusal, decision_json, get_decision
+from langchain_guardrail.remote import RemoteImages
 
 
 class GuardrailState(AgentState[Any]):
@@ -53,6 +54,7 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
             raised; unsafe with middleware that falls back or tries again, which go round it.
         violation_message: what a block says; or a function from the decision to it.
         on_decision: is told the final decision of each model call with media.
+        remote: fetches remote images from listed hosts; None: none is fetched, and they fail closed.
 
     Raises:
         ConfigurationError: no guard, or no such `exit_behavior`.
@@ -67,6 +69,7 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
         exit_behavior: Literal["end", "error", "replace"] = "end",
         violation_message: Refusal = None,
         on_decision: Callable[[Decision], None] | None = None,
+        remote: RemoteImages | None = None,
     ) -> None:
         super().__init__()
         if exit_behavior not in {"end", "error", "replace"}:
@@ -75,7 +78,7 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
         self.exit_behavior = exit_behavior
         self.tools = []
         on_block: Literal["refuse", "raise"] = "raise" if exit_behavior == "error" else "refuse"
-        self._gate = Gate.of(guard, violation_message, on_block, on_decision).remembering()
+        self._gate = Gate.of(guard, violation_message, on_block, on_decision, remote).remembering()
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]

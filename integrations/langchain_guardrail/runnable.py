@@ -16,10 +16,11 @@ from langchain_core.utils.pydantic import TypeBaseModel
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
-from langchain_guardrail.content import Request, messages_of, read_request
+from langchain_guardrail.content import Request, messages_of
 from langchain_guardrail.gate import Gate, OnBlock, Passage
 from langchain_guardrail.observe import aannounce, announce
 from langchain_guardrail.refusal import Refusal, Shape, attach, check_shape, say, shape_like, shape_of
+from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import Snapshot, answer_text, snapshot
 
 
@@ -51,6 +52,7 @@ class GuardedRunnable(Runnable[Any, Any]):
             chain of undeclared type gets an `AIMessage`.
         on_block: `raise` raises `GuardrailBlocked` instead. Unsafe with fallbacks and retries: they route round it.
         on_decision: is told the final decision of each request with media, in the thread or task of the request.
+        remote: fetches remote images from listed hosts; None: none is fetched, and they fail closed.
         name: the run's name in traces.
 
     Raises:
@@ -65,6 +67,7 @@ class GuardedRunnable(Runnable[Any, Any]):
         refusal: Refusal = None,
         on_block: OnBlock = "refuse",
         on_decision: Callable[[Decision], None] | None = None,
+        remote: RemoteImages | None = None,
         name: str | None = None,
     ) -> None:
         if not isinstance(bound, Runnable):
@@ -72,7 +75,7 @@ class GuardedRunnable(Runnable[Any, Any]):
         self.bound = bound
         self.guard = guard
         self.name = name
-        self._gate = Gate.of(guard, refusal, on_block, on_decision)
+        self._gate = Gate.of(guard, refusal, on_block, on_decision, remote)
         self._shape = shape_of(bound)
         drawn = guard.policy.release == "certified"
         check_shape(bound, self._shape, self._gate.refusal, raises=on_block == "raise", drawn=drawn)
@@ -86,7 +89,7 @@ class GuardedRunnable(Runnable[Any, Any]):
         Raises:
             GuardrailBlocked: blocked, with `on_block="raise"`.
         """
-        request = read_request(input, kwargs)
+        request = self._gate.read(input, kwargs)
         if request is None:
             return self.bound.invoke(input, config, **kwargs)
 
@@ -97,7 +100,7 @@ class GuardedRunnable(Runnable[Any, Any]):
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002, ANN401
         """Do as `invoke`; the event loop stays free."""
-        request = read_request(input, kwargs)
+        request = self._gate.read(input, kwargs)
         if request is None:
             return await self.bound.ainvoke(input, config, **kwargs)
 
@@ -112,7 +115,7 @@ class GuardedRunnable(Runnable[Any, Any]):
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002, ANN401
         """Stream the chain; of a request with media, the judged answer as one chunk."""
-        request = read_request(input, kwargs)
+        request = self._gate.read(input, kwargs)
         if request is None:
             yield from self.bound.stream(input, config, **kwargs)
             return
@@ -127,7 +130,7 @@ class GuardedRunnable(Runnable[Any, Any]):
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:  # noqa: A002, ANN401
         """Do as `stream`."""
-        request = read_request(input, kwargs)
+        request = self._gate.read(input, kwargs)
         if request is None:
             async for chunk in self.bound.astream(input, config, **kwargs):
                 yield chunk
@@ -154,7 +157,7 @@ class GuardedRunnable(Runnable[Any, Any]):
         **kwargs: Any,  # noqa: ANN401
     ) -> list[Any]:
         """Run the chain on several inputs; those with media are certified together. Text goes to its own `batch`."""
-        if _text_only(inputs, kwargs):
+        if self._text_only(inputs, kwargs):
             return self.bound.batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
         with self._together() as guarded:
             return Runnable.batch(guarded, inputs, config, return_exceptions=return_exceptions, **kwargs)
@@ -168,7 +171,7 @@ class GuardedRunnable(Runnable[Any, Any]):
         **kwargs: Any,  # noqa: ANN401
     ) -> list[Any]:
         """Do as `batch`."""
-        if _text_only(inputs, kwargs):
+        if self._text_only(inputs, kwargs):
             return await self.bound.abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
         with self._together() as guarded:
             return await Runnable.abatch(guarded, inputs, config, return_exceptions=return_exceptions, **kwargs)
@@ -183,7 +186,7 @@ class GuardedRunnable(Runnable[Any, Any]):
     ) -> Iterator[tuple[int, Any]]:
         """Do as `batch`; each result comes when it is ready, with the number of its input."""
         options: Any = {"return_exceptions": return_exceptions, **kwargs}
-        if _text_only(inputs, kwargs):
+        if self._text_only(inputs, kwargs):
             yield from self.bound.batch_as_completed(inputs, config, **options)
             return
         with self._together() as guarded:
@@ -199,13 +202,16 @@ class GuardedRunnable(Runnable[Any, Any]):
     ) -> AsyncIterator[tuple[int, Any]]:
         """Do as `batch_as_completed`."""
         options: Any = {"return_exceptions": return_exceptions, **kwargs}
-        if _text_only(inputs, kwargs):
+        if self._text_only(inputs, kwargs):
             async for result in self.bound.abatch_as_completed(inputs, config, **options):
                 yield result
             return
         with self._together() as guarded:
             async for result in Runnable.abatch_as_completed(guarded, inputs, config, **options):
                 yield result
+
+    def _text_only(self, inputs: Sequence[Any], options: dict[str, Any]) -> bool:
+        return all(self._gate.read(value, options) is None for value in inputs)
 
     @contextmanager
     def _together(self) -> Iterator[GuardedRunnable]:
@@ -291,10 +297,6 @@ class GuardedRunnable(Runnable[Any, Any]):
     def config_specs(self) -> list[ConfigurableFieldSpec]:
         """The chain's."""
         return self.bound.config_specs
-
-
-def _text_only(inputs: Sequence[Any], options: dict[str, Any]) -> bool:
-    return all(read_request(value, options) is None for value in inputs)
 
 
 class _Answer:

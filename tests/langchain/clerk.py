@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -27,7 +27,7 @@ class Clerk(BaseChatModel):
     stop: list[str] | None = None
     max_retries: int = 0
 
-    model_config = {"populate_by_name": True}
+    model_config: ClassVar[Any] = {"populate_by_name": True}
 
     @property
     def _llm_type(self) -> str:
