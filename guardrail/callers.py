@@ -30,6 +30,11 @@ class Caller:
         for future in futures:
             future.cancel()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether the answer is no longer wanted, here or in an outer scope."""
+        return self._cancelled or (self._outer is not None and self._outer.cancelled)
+
     def watch(self, future: Future[Any]) -> None:
         """Let `cancel` reach this call."""
         with self._lock:

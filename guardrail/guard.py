@@ -7,6 +7,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -117,7 +118,7 @@ class Guard:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of all that its decisions depend on but the request: model, oracle, smoothing, policy; no key."""
+        """SHA-256 (hex) of what decisions depend on beside the request: model, oracle, smoothing, policy; not the key."""
         parts = (self.classifier.context(Prompt(()), self.target_radius), self.policy.model_dump_json())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -330,7 +331,9 @@ class Guard:
     def _fail(self, decision: Decision, error: Exception) -> Decision:
         """Turn an error into a decision by `Policy.on_error`."""
         reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), Reason.MODEL_FAILED)
-        if isinstance(error, GuardrailError):
+        if isinstance(error, CancelledError):
+            detail = "called off"
+        elif isinstance(error, GuardrailError):
             logger.warning("request not checked (%s): %s", reason, error)
             detail = str(error)
         else:

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SecretBytes, field_validator, model_validator
 
+from guardrail.callers import current_caller
 from guardrail.certificate import CERTIFICATE_VERSION, Certificate, StopReason, Verdict
 from guardrail.class_rules import ClassRule, Rule
 from guardrail.errors import ConfigurationError, ModelError, PromptError
@@ -199,6 +201,7 @@ class SmoothedClassifier:
             ConfigurationError: an impossible target.
             ModelError: the model cannot answer at all.
             OracleError: the oracle cannot judge at all.
+            concurrent.futures.CancelledError: called off (`guardrail.callers.asking`), between two looks.
         """
         pictures = load_images(images, limits or ImageLimits())
         if not pictures:
@@ -425,6 +428,9 @@ class SmoothedClassifier:
         return max(1, round(picture.height * scale)), max(1, round(picture.width * scale))
 
     def _answer(self, draws: Sequence[Draw], deadline: float | None) -> list[Answer]:
+        caller = current_caller()
+        if caller is not None and caller.cancelled:
+            raise CancelledError(f"request called off after {draws[0].index if draws else 0} draws")
         try:
             answers = self.model.answer(draws, deadline)
         except ModelError:

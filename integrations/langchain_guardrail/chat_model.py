@@ -309,12 +309,12 @@ class GuardedChatModel(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {**self.bound._identifying_params, "guardrail": self.gate.guard.digest}
+        return {**self.bound._identifying_params, "guardrail": self.gate.digest}
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
         kwargs.pop(_RUN, None)
         params = self.bound._get_invocation_params(stop=stop, **kwargs)
-        return {**params, "guardrail": self.gate.guard.digest}
+        return {**params, "guardrail": self.gate.digest}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:  # noqa: ANN401
         kwargs.pop(_RUN, None)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
 from langchain_core.exceptions import OutputParserException
@@ -107,6 +108,11 @@ class Gate:
     ) -> Gate:
         """Make a gate of a door's options."""
         return cls(guard, REFUSAL if refusal is None else refusal, on_block, on_decision, remote)
+
+    @cached_property
+    def digest(self) -> str:
+        """The guard's."""
+        return self.guard.digest
 
     def read(self, value: Any, options: Mapping[str, Any] | None = None) -> Request | None:  # noqa: ANN401
         """Read what a chain is invoked with; None if it carries no media at all."""

@@ -89,14 +89,14 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
             GuardrailBlocked: blocked, with `exit_behavior="error"`.
             ConfigurationError: another model answered.
         """
-        model = _AgentsModel(request.model, gate=self._gate)
+        model = _AgentsModel(bound=request.model, gate=self._gate)
         return model.checked(handler(request.override(model=model)))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """Do as `wrap_model_call`."""
-        model = _AgentsModel(request.model, gate=self._gate)
+        model = _AgentsModel(bound=request.model, gate=self._gate)
         return model.checked(await handler(request.override(model=model)))
 
     @hook_config(can_jump_to=["end"])

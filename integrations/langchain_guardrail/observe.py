@@ -34,7 +34,7 @@ class Started(BaseCallbackHandler):
         """Return a config with these callbacks under which the next run is known by its start."""
         started = cls(list(manager.handlers))
         manager.add_handler(started, inherit=False)
-        return RunnableConfig(**{**config, "callbacks": manager}), started  # type: ignore[typeddict-item]
+        return RunnableConfig(**{**config, "callbacks": manager}), started
 
     def on_chat_model_start(
         self,

@@ -176,7 +176,7 @@ class GuardedRunnable(Runnable[Any, Any]):
         with self._together() as guarded:
             return await Runnable.abatch(guarded, inputs, config, return_exceptions=return_exceptions, **kwargs)
 
-    def batch_as_completed(  # type: ignore[override]
+    def batch_as_completed(
         self,
         inputs: Sequence[Any],
         config: RunnableConfig | Sequence[RunnableConfig] | None = None,
@@ -192,7 +192,7 @@ class GuardedRunnable(Runnable[Any, Any]):
         with self._together() as guarded:
             yield from Runnable.batch_as_completed(guarded, inputs, config, **options)
 
-    async def abatch_as_completed(  # type: ignore[override]
+    async def abatch_as_completed(
         self,
         inputs: Sequence[Any],
         config: RunnableConfig | Sequence[RunnableConfig] | None = None,
