@@ -118,7 +118,7 @@ class Guard:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of what decisions depend on beside the request: model, oracle, smoothing, policy; not the key."""
+        """SHA-256 (hex) of what decisions depend on beside requests: model, oracle, smoothing, policy; not the key."""
         parts = (self.classifier.context(Prompt(()), self.target_radius), self.policy.model_dump_json())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
@@ -31,8 +32,16 @@ _MIRRORED = (
     *("rate_limiter", "disable_streaming", "output_version", "profile"),
 )
 """Fields of every chat model that say how it is run; the guarded model is run in the same way."""
-_RUN = "guardrail_run"
-"""Option by which the run reaches `_stream`, to which LangChain does not pass it."""
+_CALL = "guardrail_call"
+"""Option by which a `_Call` comes to the methods that answer; LangChain does not tell a stream its run."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What is known of a call already: its run, and the request, where these very messages have been read."""
+
+    run: Run | None
+    request: Request | None = None
 
 
 class GuardedChatModel(BaseChatModel):
@@ -120,8 +129,8 @@ class GuardedChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> ChatResult:
-        run = kwargs.pop(_RUN, run_manager)
-        request = self._read(messages, stop, kwargs)
+        call = kwargs.pop(_CALL, None) or _Call(run_manager)
+        request = call.request or self._read(messages, stop, kwargs)
         if request is None:
             return self.bound._generate(messages, stop=stop, run_manager=run_manager, **kwargs)
         kwargs.pop("stream", None)
@@ -130,9 +139,9 @@ class GuardedChatModel(BaseChatModel):
             messages,
             lambda checked, _: self.bound._generate(checked, stop=stop, **kwargs),
             _written,
-            metadata=_metadata(run),
+            metadata=_metadata(call.run),
         )
-        announce(passage.decision, run)
+        announce(passage.decision, call.run)
         return self._released(passage)
 
     async def _agenerate(
@@ -142,8 +151,8 @@ class GuardedChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> ChatResult:
-        run = kwargs.pop(_RUN, run_manager)
-        request = self._read(messages, stop, kwargs)
+        call = kwargs.pop(_CALL, None) or _Call(run_manager)
+        request = call.request or self._read(messages, stop, kwargs)
         if request is None:
             return await self.bound._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
         kwargs.pop("stream", None)
@@ -152,9 +161,9 @@ class GuardedChatModel(BaseChatModel):
             messages,
             lambda checked, _: self.bound._agenerate(checked, stop=stop, **kwargs),
             _written,
-            metadata=_metadata(run),
+            metadata=_metadata(call.run),
         )
-        await aannounce(passage.decision, run)
+        await aannounce(passage.decision, call.run)
         return self._released(passage)
 
     def _stream(
@@ -164,11 +173,13 @@ class GuardedChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> Iterator[ChatGenerationChunk]:
-        run = kwargs.pop(_RUN, run_manager)
-        if self._read(messages, stop, kwargs) is None:
+        call = kwargs.pop(_CALL, None) or _Call(run_manager)
+        request = call.request or self._read(messages, stop, kwargs)
+        if request is None:
             yield from self.bound._stream(messages, stop=stop, run_manager=run_manager, **kwargs)
         else:
-            yield _chunk(self._generate(messages, stop, run, **kwargs))
+            known = {_CALL: replace(call, request=request)}
+            yield _chunk(self._generate(messages, stop, **known, **kwargs))
 
     async def _astream(
         self,
@@ -177,12 +188,14 @@ class GuardedChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> AsyncIterator[ChatGenerationChunk]:
-        run = kwargs.pop(_RUN, run_manager)
-        if self._read(messages, stop, kwargs) is None:
+        call = kwargs.pop(_CALL, None) or _Call(run_manager)
+        request = call.request or self._read(messages, stop, kwargs)
+        if request is None:
             async for chunk in self.bound._astream(messages, stop=stop, run_manager=run_manager, **kwargs):
                 yield chunk
         else:
-            yield _chunk(await self._agenerate(messages, stop, run, **kwargs))
+            known = {_CALL: replace(call, request=request)}
+            yield _chunk(await self._agenerate(messages, stop, **known, **kwargs))
 
     def _generate_with_cache(
         self,
@@ -192,10 +205,11 @@ class GuardedChatModel(BaseChatModel):
         **kwargs: Any,  # noqa: ANN401
     ) -> ChatResult:
         """Give text to the model's own cache, rate limiter and streaming; this model's cache is off."""
-        run = kwargs.pop(_RUN, run_manager)
-        if self._read(messages, stop, kwargs) is None:
+        call = kwargs.pop(_CALL, None) or _Call(run_manager)
+        request = self._read(messages, stop, kwargs)
+        if request is None:
             return self.bound._generate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
-        kwargs[_RUN] = run
+        kwargs[_CALL] = replace(call, request=request)
         return super()._generate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
 
     async def _agenerate_with_cache(
@@ -206,10 +220,11 @@ class GuardedChatModel(BaseChatModel):
         **kwargs: Any,  # noqa: ANN401
     ) -> ChatResult:
         """Do as `_generate_with_cache`."""
-        run = kwargs.pop(_RUN, run_manager)
-        if self._read(messages, stop, kwargs) is None:
+        call = kwargs.pop(_CALL, None) or _Call(run_manager)
+        request = self._read(messages, stop, kwargs)
+        if request is None:
             return await self.bound._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
-        kwargs[_RUN] = run
+        kwargs[_CALL] = replace(call, request=request)
         return await super()._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
 
     def stream(
@@ -224,7 +239,8 @@ class GuardedChatModel(BaseChatModel):
         if self.gate.read(input, kwargs) is not None:
             config = ensure_config(config)
             manager = CallbackManager.configure(config.get("callbacks"), self.callbacks, self.verbose)
-            config, kwargs[_RUN] = Started.observe(config, manager)
+            config, started = Started.observe(config, manager)
+            kwargs[_CALL] = _Call(started)
         yield from super().stream(input, config, stop=stop, **kwargs)
 
     async def astream(
@@ -239,7 +255,8 @@ class GuardedChatModel(BaseChatModel):
         if self.gate.read(input, kwargs) is not None:
             config = ensure_config(config)
             manager = AsyncCallbackManager.configure(config.get("callbacks"), self.callbacks, self.verbose)
-            config, kwargs[_RUN] = Started.observe(config, manager)
+            config, started = Started.observe(config, manager)
+            kwargs[_CALL] = _Call(started)
         async for chunk in super().astream(input, config, stop=stop, **kwargs):
             yield chunk
 
@@ -312,12 +329,12 @@ class GuardedChatModel(BaseChatModel):
         return {**self.bound._identifying_params, "guardrail": self.gate.digest}
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
-        kwargs.pop(_RUN, None)
+        kwargs.pop(_CALL, None)
         params = self.bound._get_invocation_params(stop=stop, **kwargs)
         return {**params, "guardrail": self.gate.digest}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:  # noqa: ANN401
-        kwargs.pop(_RUN, None)
+        kwargs.pop(_CALL, None)
         return self.bound._get_ls_params(stop=stop, **kwargs)
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
