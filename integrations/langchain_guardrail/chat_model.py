@@ -325,6 +325,11 @@ class GuardedChatModel(BaseChatModel):
         return self.bound._llm_type
 
     @property
+    def _serialized(self) -> dict[str, Any]:  # type: ignore[override]
+        """How traces name it: by its repr, as the model's own fields may hold secrets."""
+        return dict(self.to_json())
+
+    @property
     def _identifying_params(self) -> dict[str, Any]:
         return {**self.bound._identifying_params, "guardrail": self.gate.digest}
 

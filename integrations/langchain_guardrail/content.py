@@ -45,6 +45,10 @@ _SCHEMAS = {"tools", "functions", "response_format", "ls_structured_output_forma
 """Options that describe values: what is called `image_url` in them is the name of an argument."""
 
 
+_NAMES = {"id", "name", "role", "status", "tool_call_id"}
+"""Fields of messages that name something, and refer to no medium."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What a chain is invoked with, as the guard sees it.
@@ -239,6 +243,9 @@ class Reader:
                 or is_empty(value)
                 or (name == "artifact" and isinstance(message, ToolMessage))
             ):
+                continue
+            if name in _NAMES and type(value) is str:
+                self._found(string_payload(value), f"the {name} of a {message.type} message")
                 continue
             strict = name not in {"tool_calls", "invalid_tool_calls", "response_metadata", "usage_metadata"}
             if name == "additional_kwargs":

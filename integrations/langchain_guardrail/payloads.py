@@ -37,6 +37,8 @@ _MEDIA_OPENING = re.compile(_MAGIC, re.ASCII)
 _LONG_BASE64 = re.compile(r"[\w+/-]{40,}(?:[\r\n]+[\w+/-]+)*={0,2}", re.ASCII)
 LONG = 256
 """Characters from which a value that is nothing but base64 counts as a payload."""
+_SHORTEST = 36
+"""Characters of the shortest base64 that is looked for."""
 _SCANNED = 65_536
 """Characters by which a value is taken for base64: what begins so is not worth more time."""
 _DEEPEST = 64
@@ -65,6 +67,7 @@ OPAQUE_KEYS = {"signature", "thought_signature", "encrypted_content", "__gemini_
 """Keys of providers' sealed tokens: long base64 that no model decodes as media."""
 
 _SIZED = {str, list, dict, tuple, set, frozenset}
+_PLAIN = {type(None), bool, int, float}
 _LEAVES: tuple[type, ...] = (
     *(int, float, complex, decimal.Decimal, dt.date, dt.time, dt.timedelta, uuid.UUID),
     *(np.number, np.bool_, np.datetime64, np.timedelta64, re.Pattern, type, types.ModuleType),
@@ -75,6 +78,8 @@ _LEAVES: tuple[type, ...] = (
 
 def text_payload(text: str) -> str | None:
     """Return what media a text carries, in words; None for plain text."""
+    if len(text) < _SHORTEST and ":" not in text and ";" not in text:
+        return None  # as all that follows would find
     if (_PERHAPS_MEDIA_BASE64.search(text) and _MEDIA_BASE64.search(text)) or (
         len(text) >= 40 and _MEDIA_OPENING.match("".join(text[:128].split()))
     ):
@@ -136,7 +141,7 @@ class _Search:
                 yield f"{found} in {where}"
         elif _is_leaf(value) or id(value) in self._seen:
             return
-        elif is_binary(value):
+        elif type(value) not in _SIZED and is_binary(value):
             yield f"{type(value).__name__} in {where}"
         elif depth > _DEEPEST or not _is_open(value):
             yield f"what cannot be looked at ({type(value).__name__}) in {where}"
@@ -191,12 +196,13 @@ class _Search:
 
 
 def _is_leaf(value: object) -> bool:
-    return value is None or isinstance(value, _LEAVES)
+    kind = type(value)
+    return kind in _PLAIN or (kind not in _SIZED and isinstance(value, _LEAVES))
 
 
 def _is_open(value: object) -> bool:
     """Whether a value can be looked into without using it up; an iterable of an unknown kind makes what it likes."""
-    known = isinstance(value, Mapping | Sequence | Set | BaseModel)
+    known = type(value) in _SIZED or isinstance(value, Mapping | Sequence | Set | BaseModel)
     return known or not isinstance(value, Iterable | pathlib.PurePath)
 
 
