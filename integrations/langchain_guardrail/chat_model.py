@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
@@ -26,6 +28,7 @@ from langchain_guardrail.rebind import rebind, unless_refused
 from langchain_guardrail.refusal import Refusal, attach
 from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import answer_text
+from langchain_guardrail.together import Together
 
 _MIRRORED = (
     *("name", "tags", "metadata", "callbacks", "verbose", "custom_get_token_ids"),
@@ -44,7 +47,7 @@ class _Call:
     request: Request | None = None
 
 
-class GuardedChatModel(BaseChatModel):
+class GuardedChatModel(Together, BaseChatModel):
     """A chat model behind a guard: its images were checked, and its answers are judged before anyone sees them.
 
     Use it wherever the model was used: in chains, agents, with `bind_tools` and `with_structured_output`. Whatever
@@ -178,8 +181,8 @@ class GuardedChatModel(BaseChatModel):
         if request is None:
             yield from self.bound._stream(messages, stop=stop, run_manager=run_manager, **kwargs)
         else:
-            known = {_CALL: replace(call, request=request)}
-            yield _chunk(self._generate(messages, stop, **known, **kwargs))
+            kwargs[_CALL] = replace(call, request=request)
+            yield _chunk(self._generate(messages, stop, **kwargs))
 
     async def _astream(
         self,
@@ -194,8 +197,8 @@ class GuardedChatModel(BaseChatModel):
             async for chunk in self.bound._astream(messages, stop=stop, run_manager=run_manager, **kwargs):
                 yield chunk
         else:
-            known = {_CALL: replace(call, request=request)}
-            yield _chunk(await self._agenerate(messages, stop, **known, **kwargs))
+            kwargs[_CALL] = replace(call, request=request)
+            yield _chunk(await self._agenerate(messages, stop, **kwargs))
 
     def _generate_with_cache(
         self,
@@ -263,6 +266,14 @@ class GuardedChatModel(BaseChatModel):
     def _read(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> Request | None:
         return self.gate.read(messages, {**options, "stop": stop} if stop else options)
 
+    @contextmanager
+    def _together(self, inputs: Sequence[Any], options: dict[str, Any]) -> Iterator[Runnable[Any, Any]]:
+        if all(self.gate.read(value, options) is None for value in inputs):
+            yield self
+            return
+        with self.gate.together() as gate:
+            yield self.model_copy(update={"gate": gate})
+
     def _released(self, passage: Passage[ChatResult]) -> ChatResult:
         """Return what the caller gets."""
         decision = passage.decision
@@ -324,8 +335,8 @@ class GuardedChatModel(BaseChatModel):
     def _llm_type(self) -> str:
         return self.bound._llm_type
 
-    @property
-    def _serialized(self) -> dict[str, Any]:  # type: ignore[override]
+    @cached_property
+    def _serialized(self) -> dict[str, Any]:
         """How traces name it: by its repr, as the model's own fields may hold secrets."""
         return dict(self.to_json())
 

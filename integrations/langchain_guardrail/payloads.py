@@ -173,7 +173,7 @@ class _Search:
 
     def _item(self, key: str, item: Any, where: str, depth: int) -> Iterator[str]:  # noqa: ANN401
         inside = f"{where}[{key[:40]!r}]"
-        if found := text_payload(key):
+        if len(key) >= 7 and (found := text_payload(key)):  # as long as the shortest data URL
             yield f"{found} in a key of {where}"
         if key in OPAQUE_KEYS:
             sealed = item.values() if isinstance(item, Mapping) else [item]

@@ -22,9 +22,10 @@ from langchain_guardrail.observe import aannounce, announce
 from langchain_guardrail.refusal import Refusal, Shape, attach, check_shape, say, shape_like, shape_of
 from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import Snapshot, answer_text, snapshot
+from langchain_guardrail.together import Together
 
 
-class GuardedRunnable(Runnable[Any, Any]):
+class GuardedRunnable(Together, Runnable[Any, Any]):
     """A chain behind a guard: it runs on images that were checked, and its answer is judged before anyone sees it.
 
     Takes what the chain takes: a string, a message, a list of messages (objects, tuples or dicts), a prompt value, or
@@ -148,73 +149,11 @@ class GuardedRunnable(Runnable[Any, Any]):
         async for chunk in self._atransform_stream_with_config(one(), guarded, config):
             yield chunk
 
-    def batch(
-        self,
-        inputs: list[Any],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,  # noqa: ANN401
-    ) -> list[Any]:
-        """Run the chain on several inputs; those with media are certified together. Text goes to its own `batch`."""
-        if self._text_only(inputs, kwargs):
-            return self.bound.batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
-        with self._together() as guarded:
-            return Runnable.batch(guarded, inputs, config, return_exceptions=return_exceptions, **kwargs)
-
-    async def abatch(
-        self,
-        inputs: list[Any],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,  # noqa: ANN401
-    ) -> list[Any]:
-        """Do as `batch`."""
-        if self._text_only(inputs, kwargs):
-            return await self.bound.abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
-        with self._together() as guarded:
-            return await Runnable.abatch(guarded, inputs, config, return_exceptions=return_exceptions, **kwargs)
-
-    def batch_as_completed(
-        self,
-        inputs: Sequence[Any],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,  # noqa: ANN401
-    ) -> Iterator[tuple[int, Any]]:
-        """Do as `batch`; each result comes when it is ready, with the number of its input."""
-        options: Any = {"return_exceptions": return_exceptions, **kwargs}
-        if self._text_only(inputs, kwargs):
-            yield from self.bound.batch_as_completed(inputs, config, **options)
-            return
-        with self._together() as guarded:
-            yield from Runnable.batch_as_completed(guarded, inputs, config, **options)
-
-    async def abatch_as_completed(
-        self,
-        inputs: Sequence[Any],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,  # noqa: ANN401
-    ) -> AsyncIterator[tuple[int, Any]]:
-        """Do as `batch_as_completed`."""
-        options: Any = {"return_exceptions": return_exceptions, **kwargs}
-        if self._text_only(inputs, kwargs):
-            async for result in self.bound.abatch_as_completed(inputs, config, **options):
-                yield result
-            return
-        with self._together() as guarded:
-            async for result in Runnable.abatch_as_completed(guarded, inputs, config, **options):
-                yield result
-
-    def _text_only(self, inputs: Sequence[Any], options: dict[str, Any]) -> bool:
-        return all(self._gate.read(value, options) is None for value in inputs)
-
     @contextmanager
-    def _together(self) -> Iterator[GuardedRunnable]:
+    def _together(self, inputs: Sequence[Any], options: dict[str, Any]) -> Iterator[Runnable[Any, Any]]:
+        if all(self._gate.read(value, options) is None for value in inputs):
+            yield self.bound
+            return
         with self._gate.together() as gate:
             guarded = copy.copy(self)
             guarded._gate = gate

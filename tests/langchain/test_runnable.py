@@ -16,7 +16,7 @@ from langchain_core.tracers.context import collect_runs
 
 from guardrail import Guard, Reason
 from guardrail.models.base import Answer, Draw
-from langchain_guardrail import GuardedRunnable, get_decision
+from langchain_guardrail import GuardedChatModel, GuardedRunnable, get_decision
 from tests.langchain.chains import Brightness, Chat, b64, content, file, picture, url
 
 GREEN = [HumanMessage(content("green"))]
@@ -68,18 +68,19 @@ class Packed(Brightness):
         return super().answer(draws, deadline)
 
 
-def test_batches_certify_together(guard: Guard) -> None:
+@pytest.mark.parametrize("door", [GuardedRunnable, GuardedChatModel])
+def test_batches_certify_together(guard: Guard, door: Any) -> None:
     vlm = Packed()
     together = Guard(vlm, guard.oracle, smoothing=guard.classifier.smoothing)
-    guarded = GuardedRunnable(Chat(), together)
+    guarded = door(Chat(), together)
     inputs = [[HumanMessage(content("green", f"Number {i}"))] for i in range(6)]
     answers = guarded.batch(inputs)
     assert max(vlm.shared) > 1
-    alone = [guarded.invoke(value) for value in inputs]
+    alone = [door(Chat(), together).invoke(value) for value in inputs]
     for one, other in zip(answers, alone, strict=True):
         assert _counts(one) == _counts(other)
     vlm.shared.clear()
-    asyncio.run(guarded.abatch(inputs))
+    asyncio.run(door(Chat(), together).abatch(inputs))
     assert max(vlm.shared) > 1
     vlm.shared.clear()
     guarded.batch([GREEN])
