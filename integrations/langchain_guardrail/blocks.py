@@ -126,8 +126,13 @@ def is_data_url(url: str) -> bool:
     return url[:5].lower() == "data:"
 
 
-def read_text(block: Block) -> str | None:
-    """Return the text of a text-like block, or None if the block could carry anything else."""
+def read_text(block: Block, *, searched: bool = True) -> str | None:
+    """Return the text of a text-like block, or None if the block could carry anything else.
+
+    Args:
+        block: a content block.
+        searched: whether media written out in the text count; otherwise text is text.
+    """
     kind = block.get("type")
     if kind is None and (set(block) == {"text"} or set(block) == {"cachePoint"}):
         kind = next(iter(block))
@@ -136,7 +141,8 @@ def read_text(block: Block) -> str | None:
     texts = [key for key in _TEXT_KEYS if key in TEXT_KINDS[kind]]
     for key, value in block.items():
         if key in texts or key in _SEALED:
-            if value is not None and (not isinstance(value, str) or text_payload(value)):
+            looked_at = searched or key in _SEALED
+            if value is not None and (not isinstance(value, str) or (looked_at and text_payload(value))):
                 return None
         elif find_payload(value, key, references=kind not in _CALLS, addresses=kind not in _CALLS):
             return None

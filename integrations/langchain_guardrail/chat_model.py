@@ -22,7 +22,7 @@ from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
 from langchain_guardrail.content import Request
-from langchain_guardrail.gate import Gate, OnBlock, Passage
+from langchain_guardrail.gate import Gate, MediaInText, OnBlock, Passage
 from langchain_guardrail.observe import Run, Started, aannounce, announce
 from langchain_guardrail.rebind import rebind, unless_refused
 from langchain_guardrail.refusal import Refusal, attach
@@ -73,6 +73,8 @@ class GuardedChatModel(Together, BaseChatModel):
         on_block: `raise` raises `GuardrailBlocked` instead. Unsafe with fallbacks and retries: they route round it.
         on_decision: is told the final decision of each request with media, in the thread or task of the request.
         remote: fetches remote images from listed hosts; None: none is fetched, and they fail closed.
+        media_in_text: what data URLs and base64 files in a message's text are: media that cannot be checked
+            (`refuse`), or text (`ignore`), where nothing behind this door makes an image of them.
 
     Raises:
         ConfigurationError: not a chat model (put a chain into a `GuardedRunnable`), or no guard.
@@ -92,6 +94,7 @@ class GuardedChatModel(Together, BaseChatModel):
         on_block: OnBlock = "refuse",
         on_decision: Callable[[Decision], None] | None = None,
         remote: RemoteImages | None = None,
+        media_in_text: MediaInText = "refuse",
         **fields: Any,  # noqa: ANN401
     ) -> None:
         bound = fields.pop("bound", model)
@@ -101,7 +104,14 @@ class GuardedChatModel(Together, BaseChatModel):
             )
         gate = fields.pop("gate", None)
         if gate is None:
-            gate = Gate.of(guard, refusal, on_block, on_decision, remote).remembering()  # type: ignore[arg-type]
+            gate = Gate(
+                guard,  # type: ignore[arg-type]
+                refusal=refusal,
+                on_block=on_block,
+                on_decision=on_decision,
+                remote=remote,
+                media_in_text=media_in_text,
+            ).remembering()
         mirrored = {name: getattr(bound, name) for name in _MIRRORED}
         super().__init__(**{**mirrored, **fields, "bound": bound, "gate": gate, "cache": False})
 

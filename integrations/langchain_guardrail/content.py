@@ -71,6 +71,8 @@ def read_request(
     value: Any,  # noqa: ANN401
     options: Mapping[str, Any] | None = None,
     allows: Callable[[str], bool] | None = None,
+    *,
+    searched: bool = True,
 ) -> Request | None:
     """Read an input of any shape that LangChain's users have; None if it carries no media at all.
 
@@ -79,8 +81,9 @@ def read_request(
             `messages` key. Anything else is searched for media, which then is unchecked.
         options: keyword arguments of the call, searched in the same way (`llm.bind(images=[...])`).
         allows: whether a remote image will be fetched, by its URL; None: none is.
+        searched: whether media that are written out in a message's text count; otherwise text is text.
     """
-    reader = Reader(allows)
+    reader = Reader(allows, searched=searched)
     try:
         rewrite = reader.input(value)
         for name, option in (options or {}).items():
@@ -111,8 +114,9 @@ def messages_of(value: Any) -> list[BaseMessage]:  # noqa: ANN401
 class Reader:
     """Collects images, turns and what cannot be checked while it walks an input once."""
 
-    def __init__(self, allows: Callable[[str], bool] | None = None) -> None:
+    def __init__(self, allows: Callable[[str], bool] | None = None, *, searched: bool = True) -> None:
         self._allows = allows
+        self._searched = searched
         self.images: list[str] = []
         self.turns: list[Turn] = []
         self.unchecked: list[str] = []
@@ -205,7 +209,8 @@ class Reader:
 
     def _block(self, block: Any, role: Role, parts: list[Part]) -> Rewrite:  # noqa: ANN401
         if isinstance(block, str):
-            self._found(text_payload(block), f"a {role} message")
+            if self._searched:
+                self._found(text_payload(block), f"a {role} message")
             if block:
                 parts.append(block)
         elif isinstance(block, dict) and (image := read_image(block, self._allows)) is not None:
@@ -214,7 +219,7 @@ class Reader:
             return lambda pictures: image.rebuild(next(pictures))
         elif isinstance(block, dict) and isinstance(block.get("type"), str) and block["type"] == "tool_result":
             return self._tool_result(block, parts)
-        elif isinstance(block, dict) and (text := read_text(block)) is not None:
+        elif isinstance(block, dict) and (text := read_text(block, searched=self._searched)) is not None:
             if text:
                 parts.append(text)
         else:

@@ -8,7 +8,6 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
 from langchain_core.exceptions import OutputParserException
@@ -22,7 +21,7 @@ from guardrail.policy import Decision
 from guardrail.scheduling import Scheduler
 from guardrail.stores import MemoryStore
 from langchain_guardrail.blocks import is_data_url
-from langchain_guardrail.content import Request, read_request
+from langchain_guardrail.content import Request
 from langchain_guardrail.detached import detached
 from langchain_guardrail.refusal import REFUSAL, GuardrailBlocked, Refusal
 from langchain_guardrail.remote import RemoteImages
@@ -31,6 +30,7 @@ from langchain_guardrail.render import Unread
 T = TypeVar("T")
 
 OnBlock = Literal["refuse", "raise"]
+MediaInText = Literal["refuse", "ignore"]
 
 _REMEMBERED = 64
 """Certificates that a door keeps for a guard without a store: as many conversations can be under way."""
@@ -74,49 +74,34 @@ class Gate:
 
     Attributes:
         guard: decides. Its policy holds all the rules.
-        refusal: what a block says; or a function from the decision to what a block returns.
+        refusal: what a block says; or a function from the decision to what a block returns. None: `REFUSAL`.
         on_block: `raise` raises `GuardrailBlocked` instead.
         on_decision: is told the final decision of each request with media.
         remote: fetches remote images from listed hosts; None: none is fetched.
+        media_in_text: what data URLs and base64 files in a message's text are: media that cannot be checked, or text.
 
     Raises:
         ConfigurationError: no guard, or no such `on_block`.
     """
 
     guard: Guard
-    refusal: str | Callable[[Decision], Any] = REFUSAL
+    refusal: Refusal = None
     on_block: OnBlock = "refuse"
     on_decision: Callable[[Decision], None] | None = None
     remote: RemoteImages | None = None
+    media_in_text: MediaInText = "refuse"
 
     def __post_init__(self) -> None:
         if not isinstance(self.guard, Guard):
             raise ConfigurationError(f"the guard comes second, after what it guards; got {type(self.guard).__name__}")
+        if self.refusal is None:
+            object.__setattr__(self, "refusal", REFUSAL)
         if self.on_block not in {"refuse", "raise"}:
             raise ConfigurationError(f"on_block is 'refuse' or 'raise', got {self.on_block!r}")
+        if self.media_in_text not in {"refuse", "ignore"}:
+            raise ConfigurationError(f"media_in_text is 'refuse' or 'ignore', got {self.media_in_text!r}")
         if not isinstance(self.remote, RemoteImages | None):
             raise ConfigurationError(f"remote is RemoteImages([...hosts]), got {self.remote!r}")
-
-    @classmethod
-    def of(
-        cls,
-        guard: Guard,
-        refusal: Refusal,
-        on_block: OnBlock,
-        on_decision: Callable[[Decision], None] | None,
-        remote: RemoteImages | None,
-    ) -> Gate:
-        """Make a gate of a door's options."""
-        return cls(guard, REFUSAL if refusal is None else refusal, on_block, on_decision, remote)
-
-    @cached_property
-    def digest(self) -> str:
-        """The guard's."""
-        return self.guard.digest
-
-    def read(self, value: Any, options: Mapping[str, Any] | None = None) -> Request | None:  # noqa: ANN401
-        """Read what a chain is invoked with; None if it carries no media at all."""
-        return read_request(value, options, self.remote.allows if self.remote else None)
 
     def remembering(self) -> Gate:
         """Return a gate on which the steps of an agent reuse the certificate, also where the guard has no store."""

@@ -23,7 +23,7 @@ from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
 from langchain_guardrail.chat_model import GuardedChatModel
-from langchain_guardrail.gate import Gate
+from langchain_guardrail.gate import Gate, MediaInText
 from langchain_guardrail.refusal import Refusal, decision_json, get_decision
 from langchain_guardrail.remote import RemoteImages
 
@@ -55,6 +55,8 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
         violation_message: what a block says; or a function from the decision to it.
         on_decision: is told the final decision of each model call with media.
         remote: fetches remote images from listed hosts; None: none is fetched, and they fail closed.
+        media_in_text: what data URLs and base64 files in a message's text are: media that cannot be checked
+            (`refuse`), or text (`ignore`), where nothing behind this door makes an image of them.
 
     Raises:
         ConfigurationError: no guard, or no such `exit_behavior`.
@@ -70,6 +72,7 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
         violation_message: Refusal = None,
         on_decision: Callable[[Decision], None] | None = None,
         remote: RemoteImages | None = None,
+        media_in_text: MediaInText = "refuse",
     ) -> None:
         super().__init__()
         if exit_behavior not in {"end", "error", "replace"}:
@@ -78,7 +81,14 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
         self.exit_behavior = exit_behavior
         self.tools = []
         on_block: Literal["refuse", "raise"] = "raise" if exit_behavior == "error" else "refuse"
-        self._gate = Gate.of(guard, violation_message, on_block, on_decision, remote).remembering()
+        self._gate = Gate(
+            guard,
+            refusal=violation_message,
+            on_block=on_block,
+            on_decision=on_decision,
+            remote=remote,
+            media_in_text=media_in_text,
+        ).remembering()
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]

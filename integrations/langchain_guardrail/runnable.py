@@ -17,7 +17,7 @@ from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
 from langchain_guardrail.content import Request, messages_of
-from langchain_guardrail.gate import Gate, OnBlock, Passage
+from langchain_guardrail.gate import Gate, MediaInText, OnBlock, Passage
 from langchain_guardrail.observe import aannounce, announce
 from langchain_guardrail.refusal import Refusal, Shape, attach, check_shape, say, shape_like, shape_of
 from langchain_guardrail.remote import RemoteImages
@@ -54,6 +54,8 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         on_block: `raise` raises `GuardrailBlocked` instead. Unsafe with fallbacks and retries: they route round it.
         on_decision: is told the final decision of each request with media, in the thread or task of the request.
         remote: fetches remote images from listed hosts; None: none is fetched, and they fail closed.
+        media_in_text: what data URLs and base64 files in a message's text are: media that cannot be checked
+            (`refuse`), or text (`ignore`), where nothing behind this door makes an image of them.
         name: the run's name in traces.
 
     Raises:
@@ -69,6 +71,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         on_block: OnBlock = "refuse",
         on_decision: Callable[[Decision], None] | None = None,
         remote: RemoteImages | None = None,
+        media_in_text: MediaInText = "refuse",
         name: str | None = None,
     ) -> None:
         if not isinstance(bound, Runnable):
@@ -76,7 +79,14 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         self.bound = bound
         self.guard = guard
         self.name = name
-        self._gate = Gate.of(guard, refusal, on_block, on_decision, remote)
+        self._gate = Gate(
+            guard,
+            refusal=refusal,
+            on_block=on_block,
+            on_decision=on_decision,
+            remote=remote,
+            media_in_text=media_in_text,
+        )
         self._shape = shape_of(bound)
         drawn = guard.policy.release == "certified"
         check_shape(bound, self._shape, self._gate.refusal, raises=on_block == "raise", drawn=drawn)

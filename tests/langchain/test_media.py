@@ -17,7 +17,8 @@ from PIL import Image
 
 import langchain_guardrail
 from guardrail import Guard, ImageLimits, InputImage, Policy, Reason
-from langchain_guardrail import GuardedRunnable, get_decision
+from guardrail.errors import ConfigurationError
+from langchain_guardrail import GuardedChatModel, GuardedRunnable, get_decision
 from tests.langchain.chains import Brightness, Chat, content, file, image_block, picture, pixels, url
 from tests.langchain.forms import CHECKED, GREEN, POSITIONS, RED, REMOTE, TEXT, UNCHECKED, document
 
@@ -144,6 +145,21 @@ def test_the_table_of_forms_is_current() -> None:
 def test_media_without_a_place_fail_closed(guard: Guard, vlm: Brightness, value: Any) -> None:
     assert Door(guard).reasons(value) == (Reason.UNCHECKED_MEDIA,)
     assert vlm.prompts == []
+
+
+def test_media_in_text_can_be_text(guard: Guard) -> None:
+    chat = Chat()
+    model = GuardedChatModel(chat, guard, media_in_text="ignore")
+    for text in (url("red"), f"![x]({url('red')})", RED):
+        for value in ([HumanMessage(text)], [HumanMessage([{"type": "text", "text": text}, "?"])]):
+            assert get_decision(model.invoke(value)) is None
+    still = [{"type": "text", "text": "x", "image": RED}, {"type": "thinking", "thinking": "x", "signature": url()}]
+    for block in (*still, {"type": "tool_use", "id": "1", "name": "f", "input": {"x": url()}}):
+        decision = get_decision(model.invoke([HumanMessage([block])]))
+        assert decision is not None
+        assert decision.reasons == (Reason.UNCHECKED_MEDIA,)
+    with pytest.raises(ConfigurationError, match="media_in_text"):
+        GuardedChatModel(chat, guard, media_in_text="pass")  # type: ignore[arg-type]
 
 
 def test_what_raises_when_it_is_looked_at_fails_closed(guard: Guard) -> None:
