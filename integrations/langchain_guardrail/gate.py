@@ -103,6 +103,16 @@ class Gate:
         if not isinstance(self.remote, RemoteImages | None):
             raise ConfigurationError(f"remote is RemoteImages([...hosts]), got {self.remote!r}")
 
+    @cached_property
+    def digest(self) -> str:
+        """The guard's."""
+        return self.guard.digest
+
+    def read(self, value: Any, options: Mapping[str, Any] | None = None) -> Request | None:  # noqa: ANN401
+        """Read what a chain is invoked with; None if it carries no media at all."""
+        allows = self.remote.allows if self.remote else None
+        return read_request(value, options, allows, searched=self.media_in_text == "refuse")
+
     def remembering(self) -> Gate:
         """Return a gate on which the steps of an agent reuse the certificate, also where the guard has no store."""
         if self.guard.store is not None:

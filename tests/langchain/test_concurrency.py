@@ -103,7 +103,7 @@ def test_a_cancelled_request_stops_drawing(guard: Guard, door: Any) -> None:
 
     async def give_up() -> None:
         task = asyncio.create_task(guarded.ainvoke([HumanMessage(content("green"))]))
-        await asyncio.to_thread(vlm.begun.wait)
+        assert await asyncio.to_thread(vlm.begun.wait, 5.0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
