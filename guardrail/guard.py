@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -170,6 +171,12 @@ class Guard:
         from guardrail.settings import Settings
 
         return Settings.load(path).guard()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of what decisions depend on beside requests: model, oracle, smoothing, policy; not the key."""
+        parts = (self.classifier.context(Prompt(()), self.target_radius), self.policy.model_dump_json())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
     def target_radius(self) -> float:
@@ -437,7 +444,9 @@ class Guard:
     def _fail(self, decision: Decision, error: Exception) -> Decision:
         """Turn an error into a decision by `Policy.on_error`."""
         reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), Reason.MODEL_FAILED)
-        if isinstance(error, GuardrailError):
+        if isinstance(error, CancelledError):
+            detail = "called off"
+        elif isinstance(error, GuardrailError):
             logger.warning("request not checked (%s): %s", reason, error)
             detail = str(error)
         else:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SecretBytes, field_validator, model_validator
 
+from guardrail.callers import current_caller
 from guardrail.certificate import CERTIFICATE_VERSION, Certificate, StopReason, Verdict
 from guardrail.class_rules import ClassRule, Rule
 from guardrail.errors import ConfigurationError, GuardrailError, ModelError, PromptError
@@ -196,6 +197,7 @@ class SmoothedClassifier:
             ModelError: the model cannot answer at all.
             QueueFullError: as many draws wait for the model as may.
             OracleError: the oracle cannot judge at all.
+            concurrent.futures.CancelledError: called off (`guardrail.callers.asking`), between two looks.
         """
         pictures = load_images(images, limits or ImageLimits())
         if not pictures:
@@ -451,6 +453,9 @@ class SmoothedClassifier:
         return max(1, round(picture.height * scale)), max(1, round(picture.width * scale))
 
     def _answer(self, draws: Sequence[Draw], deadline: float | None) -> list[Answer]:
+        caller = current_caller()
+        if caller is not None and caller.cancelled:
+            raise CancelledError(f"request called off after {draws[0].index if draws else 0} draws")
         try:
             answers = self.model.answer(draws, deadline)
         except (GuardrailError, CancelledError):  # what is called off is no failure of the model's

@@ -58,7 +58,7 @@ class ImageBlock:
     """An image in a content block.
 
     Attributes:
-        url: the payload, as a data URL.
+        url: the payload, as a data URL, or the URL of a remote image that will be fetched.
         rebuild: makes a block of the same style that carries another picture.
     """
 
@@ -66,14 +66,23 @@ class ImageBlock:
     rebuild: _Rebuild
 
 
-def read_image(block: Block) -> ImageBlock | None:
-    """Return the image that a block is, or None: no image, a remote one, a file id, or anything beside the payload."""
+def read_image(block: Block, allows: Callable[[str], bool] | None = None) -> ImageBlock | None:
+    """Return the image that a block is, or None: no image, a file id, or anything beside the payload.
+
+    Args:
+        block: a content block.
+        allows: whether a remote image will be fetched, by its URL; None: none is, and none is an image here.
+    """
     style = _style(block)
     if style is None:
         return None
     url, own, rebuild = style
     beside = {key: value for key, value in block.items() if key not in own}
-    if url[:5].lower() != "data:" or not _plain(beside, _BESIDE) or not _text_or_none(block.get("mime_type")):
+    if (
+        not (is_data_url(url) or (allows is not None and allows(url)))
+        or not _plain(beside, _BESIDE)
+        or not _text_or_none(block.get("mime_type"))
+    ):
         return None
     return ImageBlock(url, lambda picture: {**block, **rebuild(picture)})
 
@@ -97,6 +106,14 @@ def _style(block: Block) -> tuple[str, set[str], _Rebuild] | None:  # noqa: PLR0
             inner, {"type", "media_type"}, but="data"
         ):
             return _data_url(data), {"source"}, lambda p: {"source": {**inner, "media_type": _PNG, "data": _base64(p)}}
+        case {"type": "image", "source": {"type": "url", "url": str(url)} as inner} if _plain(
+            inner, {"type"}, but="url"
+        ):
+            return (
+                url,
+                {"source"},
+                lambda p: {"source": {"type": "base64", "media_type": _PNG, "data": _base64(p)}},
+            )
         case {"type": "image", "base64": str(data)}:
             return _data_url(data), {"base64", "mime_type"}, lambda p: {"base64": _base64(p), "mime_type": _PNG}
         case {"type": "image", "url": str(url)}:
@@ -104,8 +121,18 @@ def _style(block: Block) -> tuple[str, set[str], _Rebuild] | None:  # noqa: PLR0
     return None
 
 
-def read_text(block: Block) -> str | None:
-    """Return the text of a text-like block, or None if the block could carry anything else."""
+def is_data_url(url: str) -> bool:
+    """Whether a URL holds what it names."""
+    return url[:5].lower() == "data:"
+
+
+def read_text(block: Block, *, searched: bool = True) -> str | None:
+    """Return the text of a text-like block, or None if the block could carry anything else.
+
+    Args:
+        block: a content block.
+        searched: whether media written out in the text count; otherwise text is text.
+    """
     kind = block.get("type")
     if kind is None and (set(block) == {"text"} or set(block) == {"cachePoint"}):
         kind = next(iter(block))
@@ -114,9 +141,10 @@ def read_text(block: Block) -> str | None:
     texts = [key for key in _TEXT_KEYS if key in TEXT_KINDS[kind]]
     for key, value in block.items():
         if key in texts or key in _SEALED:
-            if value is not None and (not isinstance(value, str) or text_payload(value)):
+            looked_at = searched or key in _SEALED
+            if value is not None and (not isinstance(value, str) or (looked_at and text_payload(value))):
                 return None
-        elif find_payload(value, key, references=kind not in _CALLS):
+        elif find_payload(value, key, references=kind not in _CALLS, addresses=kind not in _CALLS):
             return None
     if kind in _CALLS or kind == "server_tool_result":
         try:

@@ -22,7 +22,7 @@ from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPro
 from guardrail.images import InputImage
 from guardrail.prompts import ImagePlace, Part, Prompt, Role, Turn
 from langchain_guardrail.blocks import kind_of, read_image, read_text
-from langchain_guardrail.payloads import find_payload, string_payload, text_payload
+from langchain_guardrail.payloads import find_payload, is_empty, string_payload, text_payload
 from langchain_guardrail.render import Unread, calls_text
 
 Pictures = Iterator[InputImage]
@@ -41,13 +41,22 @@ _ROLES: dict[str, Role] = {
 }
 
 
+_SCHEMAS = {"tools", "functions", "response_format", "ls_structured_output_format", "structured_output_format"}
+"""Options that describe values: what is called `image_url` in them is the name of an argument."""
+
+
+_NAMES = {"id", "name", "role", "status", "tool_call_id"}
+"""Fields of messages that name something, and refer to no medium."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What a chain is invoked with, as the guard sees it.
 
     Attributes:
-        images: every image of the conversation as a data URL, in order of reading.
-        prompt: the conversation up to the last human turn, with a place for each image.
+        images: every image of the conversation as a data URL, or the URL of one to fetch, in order of reading.
+        prompt: the conversation up to the last human turn, with a place for each image. Images that come later, in
+            the results of an agent's tools, stand at the end of that turn.
         unchecked: what a model could see and has no place in the prompt, in words.
         rewrite: gives the input with its images replaced.
     """
@@ -58,18 +67,29 @@ class Request:
     rewrite: Rewrite = field(repr=False)
 
 
-def read_request(value: Any, options: Mapping[str, Any] | None = None) -> Request | None:  # noqa: ANN401
+def read_request(
+    value: Any,  # noqa: ANN401
+    options: Mapping[str, Any] | None = None,
+    allows: Callable[[str], bool] | None = None,
+    *,
+    searched: bool = True,
+) -> Request | None:
     """Read an input of any shape that LangChain's users have; None if it carries no media at all.
 
     Args:
         value: a string, a message, a list of messages (objects, tuples, dicts), a prompt value, or a dict with a
             `messages` key. Anything else is searched for media, which then is unchecked.
         options: keyword arguments of the call, searched in the same way (`llm.bind(images=[...])`).
+        allows: whether a remote image will be fetched, by its URL; None: none is.
+        searched: whether media that are written out in a message's text count; otherwise text is text.
     """
-    reader = Reader()
-    rewrite = reader.input(value)
-    for name, option in (options or {}).items():
-        reader.loose({name: option}, "an option", references=True)
+    reader = Reader(allows, searched=searched)
+    try:
+        rewrite = reader.input(value)
+        for name, option in (options or {}).items():
+            reader.loose({name: option}, "an option", references=True, schema=name in _SCHEMAS)
+    except Exception as error:  # noqa: BLE001 - a strange object may raise anything when it is looked at
+        return Request((), Prompt(()), (f"an input that cannot be read ({type(error).__name__})",), lambda _: value)
     if not (reader.images or reader.unchecked):
         return None
     return Request(tuple(reader.images), Prompt(tuple(reader.turns)), tuple(reader.unchecked), rewrite)
@@ -94,7 +114,9 @@ def messages_of(value: Any) -> list[BaseMessage]:  # noqa: ANN401
 class Reader:
     """Collects images, turns and what cannot be checked while it walks an input once."""
 
-    def __init__(self) -> None:
+    def __init__(self, allows: Callable[[str], bool] | None = None, *, searched: bool = True) -> None:
+        self._allows = allows
+        self._searched = searched
         self.images: list[str] = []
         self.turns: list[Turn] = []
         self.unchecked: list[str] = []
@@ -145,79 +167,98 @@ class Reader:
         roles = [_role(message) for message in messages]
         last = max((i for i, role in enumerate(roles) if role == "user"), default=len(roles) - 1)
         rewrites: list[Callable[[Pictures], Any]] = []
+        late: list[Part] = []
         for number, (item, message, role) in enumerate(zip(items, messages, roles, strict=True)):
-            certified = whole or number <= last
-            content = self._message(message, role, certified=certified)
+            parts, content = self._message(message, role)
+            if whole or number <= last:
+                self.turns += [Turn(role, tuple(parts))] if parts else []
+            else:
+                late += [part for part in parts if isinstance(part, ImagePlace)]
             rewrites.append(_rewriter(item, message, content))
+        if late:
+            self._add_to_last_human_turn(late)
         return lambda pictures: [rewrite(pictures) for rewrite in rewrites]
 
-    def loose(self, value: Any, where: str, *, references: bool = False) -> None:  # noqa: ANN401
-        """Search a value that is no conversation."""
-        if found := find_payload(value, where, references=references):
+    def loose(self, value: Any, where: str, **search: bool) -> None:  # noqa: ANN401
+        """Search a value that is no conversation; what for, as `find_payload` says."""
+        if found := find_payload(value, where, **search):
             self.unchecked.append(f"{found}: put images into messages, as data URLs or standard image blocks")
 
-    def _message(self, message: BaseMessage, role: Role, *, certified: bool) -> Rewrite | None:
-        """Read one message; return the rewrite of its content, None if it stays as it is."""
-        if isinstance(message, RemoveMessage):
-            return None
-        before = len(self.images)
+    def _add_to_last_human_turn(self, places: list[Part]) -> None:
+        """Show images of an agent's later steps together with the human's: what was said meanwhile is no part of it."""
+        spoken = self.turns.pop().parts if self.turns and self.turns[-1].role == "user" else ()
+        self.turns.append(Turn("user", (*spoken, *places)))
+
+    def _message(self, message: BaseMessage, role: Role) -> tuple[list[Part], Rewrite | None]:
+        """Read one message; return what it says, and the rewrite of its content, None if it stays as it is."""
         parts: list[Part] = []
+        if isinstance(message, RemoveMessage):
+            return parts, None
+        before = len(self.images)
         blocks = [message.content] if isinstance(message.content, str) else message.content
-        rewrites = [self._block(block, role, parts, certified=certified) for block in blocks]
+        rewrites = [self._block(block, role, parts) for block in blocks]
         self._fields(message)
         try:
             if calls := calls_text(message):
                 parts.append(calls)
         except Unread as error:
             self.unchecked.append(f"a tool call in a {role} message: {error}")
-        if parts and certified:
-            self.turns.append(Turn(role, tuple(parts)))
         if len(self.images) == before:
-            return None
-        return lambda pictures: [rewrite(pictures) for rewrite in rewrites]
+            return parts, None
+        return parts, lambda pictures: [rewrite(pictures) for rewrite in rewrites]
 
-    def _block(self, block: Any, role: Role, parts: list[Part], *, certified: bool) -> Rewrite:  # noqa: ANN401
+    def _block(self, block: Any, role: Role, parts: list[Part]) -> Rewrite:  # noqa: ANN401
         if isinstance(block, str):
-            self._found(text_payload(block), f"a {role} message")
+            if self._searched:
+                self._found(text_payload(block), f"a {role} message")
             if block:
                 parts.append(block)
-        elif isinstance(block, dict) and (image := read_image(block)) is not None:
-            if certified and role != "tool":
-                parts.append(ImagePlace(len(self.images)))
-                self.images.append(image.url)
-                return lambda pictures: image.rebuild(next(pictures))
-            self.unchecked.append(f"an image in a {role} message{'' if certified else ' after the last human one'}")
-        elif isinstance(block, dict) and block.get("type") == "tool_result":
-            self._tool_result(block, parts)
-        elif isinstance(block, dict) and (text := read_text(block)) is not None:
+        elif isinstance(block, dict) and (image := read_image(block, self._allows)) is not None:
+            parts.append(ImagePlace(len(self.images)))
+            self.images.append(image.url)
+            return lambda pictures: image.rebuild(next(pictures))
+        elif isinstance(block, dict) and isinstance(block.get("type"), str) and block["type"] == "tool_result":
+            return self._tool_result(block, parts)
+        elif isinstance(block, dict) and (text := read_text(block, searched=self._searched)) is not None:
             if text:
                 parts.append(text)
         else:
             self.unchecked.append(f"{kind_of(block)} in a {role} message")
         return lambda _: block
 
-    def _tool_result(self, block: dict[str, Any], parts: list[Part]) -> None:
+    def _tool_result(self, block: dict[str, Any], parts: list[Part]) -> Rewrite:
         """Read a tool's result inside a message, whose content may be blocks again."""
+        before = len(self.images)
         content = block.get("content") or []
-        for inner in [content] if isinstance(content, str) else content if isinstance(content, list) else [content]:
-            self._block(inner, "tool", parts, certified=False)
+        inner = [self._block(item, "tool", parts) for item in (content if isinstance(content, list) else [content])]
         beside = {key: value for key, value in block.items() if key not in {"type", "content"}}
         if not set(beside) <= {"tool_use_id", "is_error", "cache_control", "id", "index"}:
             self.unchecked.append(f"{kind_of(block)} in a message")
         self.loose(beside, "a tool's result", references=True)
+        if len(self.images) == before:
+            return lambda _: block
+        return lambda pictures: {**block, "content": [rewrite(pictures) for rewrite in inner]}
 
     def _fields(self, message: BaseMessage) -> None:
         """Search everything of a message but its content. A tool's artifact never reaches a model."""
         fields = {**vars(message), **(message.model_extra or {})}
         for name, value in fields.items():
-            if name in {"content", "type"} or not value or (name == "artifact" and isinstance(message, ToolMessage)):
+            if (
+                name in {"content", "type"}
+                or is_empty(value)
+                or (name == "artifact" and isinstance(message, ToolMessage))
+            ):
+                continue
+            if name in _NAMES and type(value) is str:
+                self._found(string_payload(value), f"the {name} of a {message.type} message")
                 continue
             strict = name not in {"tool_calls", "invalid_tool_calls", "response_metadata", "usage_metadata"}
             if name == "additional_kwargs":
                 value = {key: item for key, item in value.items() if key not in {"tool_calls", "function_call"}}  # noqa: PLW2901
                 calls = {key: message.additional_kwargs.get(key) for key in ("tool_calls", "function_call")}
-                self.loose(calls, "a message's tool calls")
-            self.loose({name: value}, f"a {message.type} message", references=strict)
+                self.loose(calls, "a message's tool calls", addresses=False)
+            called = name in {"tool_calls", "invalid_tool_calls"}
+            self.loose({name: value}, f"a {message.type} message", references=strict, addresses=not called)
 
     def _found(self, payload: str | None, where: str) -> None:
         if payload:

@@ -17,13 +17,17 @@ _RUN_KEYS = {"callbacks", "run_name", "run_id"}
 
 
 @contextmanager
-def detached(config: RunnableConfig) -> Iterator[RunnableConfig]:
+def detached(config: RunnableConfig | None = None) -> Iterator[RunnableConfig]:
     """Yield the config for what runs inside: the caller's, without its callbacks.
 
     LangChain passes callbacks on by the config, by context variables (the parent's config, tracers, handlers such as
     those of `collect_runs`), and LangGraph by streams in `configurable`. All are cut, for code that ignores the config
     too. What a developer attached to the wrapped chain itself stays.
+
+    Args:
+        config: the caller's; None: that of the run which this code is part of.
     """
+    config = var_child_runnable_config.get() or RunnableConfig() if config is None else config
     inner = RunnableConfig(**{key: value for key, value in config.items() if key not in _RUN_KEYS})  # type: ignore[typeddict-item]
     inner["callbacks"] = []
     inner["configurable"] = _mute(config.get("configurable") or {})

@@ -31,25 +31,16 @@ _MAGIC = "|".join(
 )
 """How base64 begins of PNG, JPEG, GIF, RIFF (WebP, WAV, AVI), BMP, TIFF; PDF, MP4 and HEIC, MP3, Ogg, Matroska, SVG."""
 _MEDIA_BASE64 = re.compile(rf"(?<![\w+/])(?:{_MAGIC})[\w+/=-]{{32,}}", re.ASCII)
-_HINTS = (
-    "iVBORw0KGg",
-    "/9j/",
-    "R0lGOD",
-    "UklGR",
-    "AAAA",
-    "SUkqA",
-    "TU0AK",
-    "JVBERi",
-    "SUQz",
-    "T2dnUw",
-    "GkXfo",
-    "PHN2Z",
-)
-"""One of them is in every text in which `_MEDIA_BASE64` is; looking for them is faster."""
+_PERHAPS_MEDIA_BASE64 = re.compile(rf"(?:{_MAGIC})[\w+/=-]{{32,}}", re.ASCII)
+"""Found wherever the former is, and faster: without the look behind, only letters that begin a literal are tried."""
 _MEDIA_OPENING = re.compile(_MAGIC, re.ASCII)
 _LONG_BASE64 = re.compile(r"[\w+/-]{40,}(?:[\r\n]+[\w+/-]+)*={0,2}", re.ASCII)
 LONG = 256
 """Characters from which a value that is nothing but base64 counts as a payload."""
+_SHORTEST = 36
+"""Characters of the shortest base64 that is looked for."""
+_SCANNED = 65_536
+"""Characters by which a value is taken for base64: what begins so is not worth more time."""
 _DEEPEST = 64
 _LONGEST_ADDRESS = 4096
 _LONG_BYTES = 64
@@ -75,6 +66,8 @@ _MEDIA_TYPES |= {"file", "input_file", "document", "input_video", "container_upl
 OPAQUE_KEYS = {"signature", "thought_signature", "encrypted_content", "__gemini_function_call_thought_signatures__"}
 """Keys of providers' sealed tokens: long base64 that no model decodes as media."""
 
+_SIZED = {str, list, dict, tuple, set, frozenset}
+_PLAIN = {type(None), bool, int, float}
 _LEAVES: tuple[type, ...] = (
     *(int, float, complex, decimal.Decimal, dt.date, dt.time, dt.timedelta, uuid.UUID),
     *(np.number, np.bool_, np.datetime64, np.timedelta64, re.Pattern, type, types.ModuleType),
@@ -85,13 +78,15 @@ _LEAVES: tuple[type, ...] = (
 
 def text_payload(text: str) -> str | None:
     """Return what media a text carries, in words; None for plain text."""
-    after_data = (_ends_in_data(text[max(0, m.start() - 16) : m.start()]) for m in _MEDIA_TYPE.finditer(text))
-    if _BASE64_FOLLOWS.search(text) or any(after_data):
-        return "a data URL in text"
-    if (any(hint in text for hint in _HINTS) and _MEDIA_BASE64.search(text)) or (
+    if len(text) < _SHORTEST and ":" not in text and ";" not in text:
+        return None  # as all that follows would find
+    if (_PERHAPS_MEDIA_BASE64.search(text) and _MEDIA_BASE64.search(text)) or (
         len(text) >= 40 and _MEDIA_OPENING.match("".join(text[:128].split()))
     ):
         return "a base64 file in text"
+    after_data = (_ends_in_data(text[max(0, m.start() - 16) : m.start()]) for m in _MEDIA_TYPE.finditer(text))
+    if _BASE64_FOLLOWS.search(text) or any(after_data):
+        return "a data URL in text"
     return None
 
 
@@ -99,43 +94,54 @@ def _ends_in_data(text: str) -> bool:
     return "".join(text.split()).lower().endswith("data")  # URL parsers drop tabs and new lines
 
 
-def string_payload(text: str) -> str | None:
-    """Return what media a string carries that need not be text: as `text_payload`, or nothing but long base64."""
+def string_payload(text: str, *, addresses: bool = True) -> str | None:
+    """Return what media a string carries that need not be text: as `text_payload`, long base64, an address."""
     if found := text_payload(text):
         return found
-    if len(text) >= LONG and _LONG_BASE64.fullmatch(text.strip()):
+    if len(text) >= LONG and _LONG_BASE64.fullmatch(text[:_SCANNED].strip()):
         return "long base64"
-    if len(text) < _LONGEST_ADDRESS and _MEDIA_ADDRESS.fullmatch(text):
+    if addresses and len(text) < _LONGEST_ADDRESS and _MEDIA_ADDRESS.fullmatch(text):
         return "the address of a media file"
     return None
 
 
-def find_payload(value: Any, where: str, *, references: bool = False) -> str | None:  # noqa: ANN401
+def find_payload(
+    value: Any,  # noqa: ANN401
+    where: str,
+    *,
+    references: bool = False,
+    addresses: bool = True,
+    schema: bool = False,
+) -> str | None:
     """Return what a value carries, or could carry, of media, and where; None if it is nothing but text.
 
     Args:
         value: anything; mappings, sequences and objects' attributes are walked.
         where: how to name the value in the answer.
         references: also object to keys that name a medium kept elsewhere (`file_id`, `image_url`, …).
+        addresses: also object to addresses of media; False where they are text that no provider follows.
+        schema: whether the value describes others, so that a mapping under such a key is its description.
     """
-    return next(_Search(references).walk(value, where), None)
+    return next(_Search(references, addresses, schema).walk(value, where), None)
 
 
 class _Search:
     """One walk through a value; yields what it finds, in words."""
 
-    def __init__(self, references: bool) -> None:
+    def __init__(self, references: bool, addresses: bool, schema: bool) -> None:
         self._references = references
+        self._addresses = addresses
+        self._schema = schema
         self._seen: dict[int, object] = {}
         """Values by id, kept so that no other value gets the id of one that was made on the way."""
 
     def walk(self, value: Any, where: str, depth: int = 0) -> Iterator[str]:  # noqa: ANN401
         if isinstance(value, str):
-            if found := string_payload(value):
+            if found := string_payload(value, addresses=self._addresses):
                 yield f"{found} in {where}"
         elif _is_leaf(value) or id(value) in self._seen:
             return
-        elif is_binary(value):
+        elif type(value) not in _SIZED and is_binary(value):
             yield f"{type(value).__name__} in {where}"
         elif depth > _DEEPEST or not _is_open(value):
             yield f"what cannot be looked at ({type(value).__name__}) in {where}"
@@ -167,7 +173,7 @@ class _Search:
 
     def _item(self, key: str, item: Any, where: str, depth: int) -> Iterator[str]:  # noqa: ANN401
         inside = f"{where}[{key[:40]!r}]"
-        if found := text_payload(key):
+        if len(key) >= 7 and (found := text_payload(key)):  # as long as the shortest data URL
             yield f"{found} in a key of {where}"
         if key in OPAQUE_KEYS:
             sealed = item.values() if isinstance(item, Mapping) else [item]
@@ -176,26 +182,33 @@ class _Search:
             return
         if self._references and self._refers(key, item):
             yield f"a reference to media in {inside}"
-        if isinstance(item, str) and _MEDIA_KEY.search(key) and _ADDRESS.match(item):
+        if self._addresses and isinstance(item, str) and _MEDIA_KEY.search(key) and _ADDRESS.match(item):
             yield f"the address of a medium in {inside}"
         yield from self.walk(item, inside, depth + 1)
 
-    @staticmethod
-    def _refers(key: str, item: Any) -> bool:  # noqa: ANN401
+    def _refers(self, key: str, item: Any) -> bool:  # noqa: ANN401
+        if self._schema and isinstance(item, Mapping):
+            return False
         if _ATTACHMENT_KEY.fullmatch(key):
             items = item if isinstance(item, list | tuple | set) else [item]
             return any(isinstance(entry, str) and _ATTACHED.match(entry) for entry in items)
-        return bool(_REFERENCE_KEY.fullmatch(key)) and not isinstance(item, int | float) and bool(item)
+        return bool(_REFERENCE_KEY.fullmatch(key)) and not isinstance(item, int | float) and not is_empty(item)
 
 
 def _is_leaf(value: object) -> bool:
-    return value is None or isinstance(value, _LEAVES)
+    kind = type(value)
+    return kind in _PLAIN or (kind not in _SIZED and isinstance(value, _LEAVES))
 
 
 def _is_open(value: object) -> bool:
     """Whether a value can be looked into without using it up; an iterable of an unknown kind makes what it likes."""
-    known = isinstance(value, Mapping | Sequence | Set | BaseModel)
+    known = type(value) in _SIZED or isinstance(value, Mapping | Sequence | Set | BaseModel)
     return known or not isinstance(value, Iterable | pathlib.PurePath)
+
+
+def is_empty(value: object) -> bool:
+    """Whether there is nothing in a value; arrays, whose truth is in dispute, count as something."""
+    return value is None or (type(value) in _SIZED and not value)
 
 
 def is_binary(value: object) -> bool:

@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Literal
+import copy
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
-from langchain_core.callbacks.manager import (
-    AsyncCallbackManagerForChainRun,
-    CallbackManagerForChainRun,
-    adispatch_custom_event,
-    dispatch_custom_event,
-)
-from langchain_core.exceptions import OutputParserException
-from langchain_core.messages import BaseMessage
+from langchain_core.callbacks.manager import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.graph import Graph
 from langchain_core.runnables.utils import ConfigurableFieldSpec
 from langchain_core.utils.pydantic import TypeBaseModel
 
-from guardrail.errors import ConfigurationError, ImageError
+from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
-from guardrail.images import InputImage, load_images
 from guardrail.policy import Decision
-from langchain_guardrail.content import Request, messages_of, read_request
-from langchain_guardrail.detached import detached
-from langchain_guardrail.refusal import (
-    REFUSAL,
-    GuardrailBlocked,
-    Refusal,
-    attach,
-    check_shape,
-    decision_json,
-    say,
-    shape_like,
-    shape_of,
-)
-from langchain_guardrail.render import Snapshot, Unread, answer_text, snapshot
-
-EVENT = "guardrail_decision"
-"""Name of the custom callback event that carries each decision as plain JSON."""
-_UNPARSED = "the chain's answer could not be parsed; it was not judged, so it is not quoted here"
+from langchain_guardrail.content import Request, messages_of
+from langchain_guardrail.gate import Gate, MediaInText, OnBlock, Passage
+from langchain_guardrail.observe import aannounce, announce
+from langchain_guardrail.refusal import REFUSAL, Refusal, Shape, attach, check_shape, say, shape_like, shape_of
+from langchain_guardrail.remote import RemoteImages
+from langchain_guardrail.render import Snapshot, answer_text, snapshot
+from langchain_guardrail.together import Together
 
 
-@dataclass(frozen=True)
-class _Pictures:
-    """A request's pictures; where one cannot be read, going through them says so, and the guard gives its reason."""
-
-    loaded: tuple[InputImage, ...]
-    error: ImageError | None = None
-
-    def __iter__(self) -> Iterator[InputImage]:
-        if self.error is not None:
-            raise self.error
-        return iter(self.loaded)
-
-
-class GuardedRunnable(Runnable[Any, Any]):
+class GuardedRunnable(Together, Runnable[Any, Any]):
     """A chain behind a guard: it runs on images that were checked, and its answer is judged before anyone sees it.
 
     Takes what the chain takes: a string, a message, a list of messages (objects, tuples or dicts), a prompt value, or
@@ -86,6 +53,9 @@ class GuardedRunnable(Runnable[Any, Any]):
             chain of undeclared type gets an `AIMessage`.
         on_block: `raise` raises `GuardrailBlocked` instead. Unsafe with fallbacks and retries: they route round it.
         on_decision: is told the final decision of each request with media, in the thread or task of the request.
+        remote: fetches remote images from listed hosts; None: none is fetched, and they fail closed.
+        media_in_text: what data URLs and base64 files in a message's text are: media that cannot be checked
+            (`refuse`), or text (`ignore`), where nothing behind this door makes an image of them.
         name: the run's name in traces.
 
     Raises:
@@ -98,25 +68,28 @@ class GuardedRunnable(Runnable[Any, Any]):
         guard: Guard,
         *,
         refusal: Refusal = None,
-        on_block: Literal["refuse", "raise"] = "refuse",
+        on_block: OnBlock = "refuse",
         on_decision: Callable[[Decision], None] | None = None,
+        remote: RemoteImages | None = None,
+        media_in_text: MediaInText = "refuse",
         name: str | None = None,
     ) -> None:
-        if not isinstance(bound, Runnable) or not isinstance(guard, Guard):
-            raise ConfigurationError(
-                f"first the chain, a Runnable, then the guard; got {type(bound).__name__} and {type(guard).__name__}"
-            )
-        if on_block not in {"refuse", "raise"}:
-            raise ConfigurationError(f"on_block is 'refuse' or 'raise', got {on_block!r}")
+        if not isinstance(bound, Runnable):
+            raise ConfigurationError(f"first the chain, a Runnable, then the guard; got {type(bound).__name__}")
         self.bound = bound
         self.guard = guard
         self.name = name
-        self._refusal = REFUSAL if refusal is None else refusal
-        self._raises = on_block == "raise"
-        self._on_decision = on_decision
+        self._gate = Gate(
+            guard,
+            refusal=refusal,
+            on_block=on_block,
+            on_decision=on_decision,
+            remote=remote,
+            media_in_text=media_in_text,
+        )
         self._shape = shape_of(bound)
         drawn = guard.policy.release == "certified"
-        check_shape(bound, self._shape, self._refusal, raises=self._raises, drawn=drawn)
+        check_shape(bound, self._shape, self._gate.refusal, raises=on_block == "raise", drawn=drawn)
 
     def __repr__(self) -> str:
         return f"GuardedRunnable({self.bound!r}, {self.guard!r})"
@@ -127,123 +100,121 @@ class GuardedRunnable(Runnable[Any, Any]):
         Raises:
             GuardrailBlocked: blocked, with `on_block="raise"`.
         """
-        request = read_request(input, kwargs)
+        request = self._gate.read(input, kwargs)
         if request is None:
             return self.bound.invoke(input, config, **kwargs)
 
-        def guarded(value: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Any:  # noqa: ANN401, ARG001
-            output = None
-            with detached(config) as inner:
-                pictures = self._load(request)
-                decision = self.guard.check(pictures, request.prompt, unchecked=request.unchecked)
-                drawn = self.guard.drawn_answer(decision)
-                if drawn is not None:
-                    output = say(drawn, self._shape or "message", decision)
-                elif not decision.blocked:
-                    forwarded = self._forwarded(request, pictures, value)
-                    asked = _snapshots(messages_of(forwarded))
-                    output = self._answer(forwarded, inner, kwargs)
-                    decision = self._screen(decision, output, asked)
-            dispatch_custom_event(EVENT, decision_json(decision), config=config)
-            return self._after(decision, output)
+        def guarded(value: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Any:  # noqa: ANN401
+            return self._run(request, value, run_manager, config, kwargs)
 
         return self._call_with_config(guarded, input, config)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002, ANN401
         """Do as `invoke`; the event loop stays free."""
-        request = read_request(input, kwargs)
+        request = self._gate.read(input, kwargs)
         if request is None:
             return await self.bound.ainvoke(input, config, **kwargs)
 
-        async def guarded(value: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig) -> Any:  # noqa: ANN401, ARG001
-            output = None
-            with detached(config) as inner:
-                pictures = await asyncio.to_thread(self._load, request)
-                decision = await self.guard.acheck(pictures, request.prompt, unchecked=request.unchecked)
-                drawn = self.guard.drawn_answer(decision)
-                if drawn is not None:
-                    output = say(drawn, self._shape or "message", decision)
-                elif not decision.blocked:
-                    forwarded = await asyncio.to_thread(self._forwarded, request, pictures, value)
-                    asked = _snapshots(messages_of(forwarded))
-                    output = await self._aanswer(forwarded, inner, kwargs)
-                    decision = await asyncio.to_thread(self._screen, decision, output, asked)
-            await adispatch_custom_event(EVENT, decision_json(decision), config=config)
-            return self._after(decision, output)
+        async def guarded(
+            value: Any,  # noqa: ANN401
+            run_manager: AsyncCallbackManagerForChainRun,
+            config: RunnableConfig,
+        ) -> Any:  # noqa: ANN401
+            return await self._arun(request, value, run_manager, config, kwargs)
 
         return await self._acall_with_config(guarded, input, config)
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002, ANN401
         """Stream the chain; of a request with media, the judged answer as one chunk."""
-        if read_request(input, kwargs) is None:
+        request = self._gate.read(input, kwargs)
+        if request is None:
             yield from self.bound.stream(input, config, **kwargs)
-        else:
-            yield self.invoke(input, config, **kwargs)
+            return
+
+        def guarded(
+            values: Iterator[Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig
+        ) -> Iterator[Any]:
+            for value in values:
+                yield self._run(request, value, run_manager, config, kwargs)
+
+        yield from self._transform_stream_with_config(iter([input]), guarded, config)
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:  # noqa: A002, ANN401
         """Do as `stream`."""
-        if read_request(input, kwargs) is None:
+        request = self._gate.read(input, kwargs)
+        if request is None:
             async for chunk in self.bound.astream(input, config, **kwargs):
                 yield chunk
-        else:
-            yield await self.ainvoke(input, config, **kwargs)
+            return
 
-    def _load(self, request: Request) -> _Pictures:
-        try:
-            return _Pictures(load_images(request.images, self.guard.limits))
-        except ImageError as error:
-            return _Pictures((), error)
+        async def guarded(
+            values: AsyncIterator[Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
+        ) -> AsyncIterator[Any]:
+            async for value in values:
+                yield await self._arun(request, value, run_manager, config, kwargs)
 
-    def _forwarded(self, request: Request, pictures: _Pictures, value: Any) -> Any:  # noqa: ANN401
-        canonical = pictures.loaded and self.guard.policy.forward == "canonical"
-        return request.rewrite(iter(pictures)) if canonical else value
+        async def one() -> AsyncIterator[Any]:
+            yield input
 
-    def _answer(self, value: Any, config: RunnableConfig, options: dict[str, Any]) -> Any:  # noqa: ANN401
-        """Run the chain; nothing that it raises quotes its answer."""
-        try:
-            return self.bound.invoke(value, config, **options)
-        except Exception as error:
-            if not self._quotes(error):
-                raise
-        raise OutputParserException(_UNPARSED)  # outside the handler, so that it has no context
+        async for chunk in self._atransform_stream_with_config(one(), guarded, config):
+            yield chunk
 
-    async def _aanswer(self, value: Any, config: RunnableConfig, options: dict[str, Any]) -> Any:  # noqa: ANN401
-        """Do as `_answer`."""
-        try:
-            return await self.bound.ainvoke(value, config, **options)
-        except Exception as error:
-            if not self._quotes(error):
-                raise
-        raise OutputParserException(_UNPARSED)
+    @contextmanager
+    def _together(self, inputs: Sequence[Any], options: dict[str, Any]) -> Iterator[Runnable[Any, Any]]:
+        if all(self._gate.read(value, options) is None for value in inputs):
+            yield self.bound
+            return
+        with self._gate.together() as gate:
+            guarded = copy.copy(self)
+            guarded._gate = gate
+            yield guarded
 
-    def _quotes(self, error: BaseException) -> bool:
-        """Whether an exception, or what led to it, is a parser's, which quotes what it could not parse."""
-        led: list[BaseException] = []
-        todo: list[BaseException | None] = [error]
-        while todo:
-            last = todo.pop()
-            if last is not None and last not in led:
-                led.append(last)
-                todo += [last.__cause__, last.__context__]
-        return self.guard.policy.enforced and any(isinstance(item, OutputParserException) for item in led)
+    def _run(
+        self,
+        request: Request,
+        value: Any,  # noqa: ANN401
+        run_manager: CallbackManagerForChainRun,
+        config: RunnableConfig,
+        options: dict[str, Any],
+    ) -> Any:  # noqa: ANN401
+        answer = _Answer(self._shape)
 
-    def _screen(self, decision: Decision, output: Any, asked: list[Snapshot]) -> Decision:  # noqa: ANN401
-        """Judge the answer; one that cannot be written out is an error of judging."""
-        try:
-            return self.guard.screen(decision, answer_text(output, asked))
-        except Unread as unread:
-            return self.guard.screen(decision, "", unreadable=str(unread))
+        def ask(forwarded: Any, inner: RunnableConfig) -> Any:  # noqa: ANN401
+            answer.asked(forwarded)
+            return answer.came(self.bound.invoke(forwarded, inner, **options))
 
-    def _after(self, decision: Decision, output: Any) -> Any:  # noqa: ANN401
-        if self._on_decision is not None:
-            self._on_decision(decision)
-        if not decision.blocked:
-            return attach(output, decision)
-        if self._raises:
-            raise GuardrailBlocked(decision)
-        if callable(self._refusal):
-            return self._refusal(decision)
-        return say(self._refusal, shape_like(output) or self._shape or "message", decision)
+        passage = self._gate.run(request, value, ask, answer.written, config=config)
+        announce(passage.decision, run_manager)
+        return self._released(passage, answer.shape)
+
+    async def _arun(
+        self,
+        request: Request,
+        value: Any,  # noqa: ANN401
+        run_manager: AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+        options: dict[str, Any],
+    ) -> Any:  # noqa: ANN401
+        answer = _Answer(self._shape)
+
+        async def ask(forwarded: Any, inner: RunnableConfig) -> Any:  # noqa: ANN401
+            answer.asked(forwarded)
+            return answer.came(await self.bound.ainvoke(forwarded, inner, **options))
+
+        passage = await self._gate.arun(request, value, ask, answer.written, config=config)
+        await aannounce(passage.decision, run_manager)
+        return self._released(passage, answer.shape)
+
+    def _released(self, passage: Passage[Any], shape: Shape) -> Any:  # noqa: ANN401
+        """Return what the caller gets."""
+        decision = passage.decision
+        self._gate.tell(decision)
+        if decision.blocked:
+            refusal = self._gate.refusal or REFUSAL
+            return refusal(decision) if callable(refusal) else say(refusal, shape, decision)
+        if passage.drawn is not None:
+            return say(passage.drawn, shape, decision)
+        return attach(passage.output, decision)
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
         """Return the run's name in traces."""
@@ -277,10 +248,25 @@ class GuardedRunnable(Runnable[Any, Any]):
         return self.bound.config_specs
 
 
-def _snapshots(messages: list[BaseMessage]) -> list[Snapshot]:
-    """Take the request's messages down before the chain can change them; one that fails will be judged."""
-    taken = []
-    for message in messages:
-        with suppress(Exception):
-            taken.append(snapshot(message))
-    return taken
+class _Answer:
+    """What a chain is asked and gives, on its way to the oracle."""
+
+    def __init__(self, shape: Shape | None) -> None:
+        self.shape: Shape = shape or "message"
+        """What a refusal is to look like: the answer, once it is known."""
+        self._asked: list[Snapshot] = []
+
+    def asked(self, value: Any) -> None:  # noqa: ANN401
+        """Take the request's messages down before the chain can change them; one that fails will be judged."""
+        for message in messages_of(value):
+            with suppress(Exception):
+                self._asked.append(snapshot(message))
+
+    def came(self, output: Any) -> Any:  # noqa: ANN401
+        """Note what the chain gave."""
+        self.shape = shape_like(output) or self.shape
+        return output
+
+    def written(self, output: Any) -> str:  # noqa: ANN401
+        """Write the answer out."""
+        return answer_text(output, self._asked)

@@ -26,7 +26,7 @@ from guardrail import Decision, Guard, Policy, Reason
 from guardrail import guard as guard_module
 from guardrail.images import load_images
 from langchain_guardrail import GuardedRunnable, get_decision
-from langchain_guardrail import runnable as runnable_module
+from langchain_guardrail import gate as gate_module
 from tests.langchain.chains import Brightness, Chat, content, file, picture
 
 Make = Callable[..., Guard]
@@ -320,7 +320,7 @@ def test_a_broken_image_is_decoded_once(guard: Guard, monkeypatch: pytest.Monkey
         decoded.extend(source for source in sources if isinstance(source, str))
         return load_images(sources, *args)
 
-    monkeypatch.setattr(runnable_module, "load_images", load)
+    monkeypatch.setattr(gate_module, "load_images", load)
     monkeypatch.setattr(guard_module, "load_images", load)
     broken = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
     decision = get_decision(GuardedRunnable(Chat(), guard).invoke([HumanMessage([broken])]))

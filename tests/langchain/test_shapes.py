@@ -223,6 +223,27 @@ def test_the_certified_request(guard: Guard, vlm: Brightness) -> None:
     assert "late" not in prompt.text
 
 
+def test_images_of_later_steps_join_the_last_human_turn(guard: Guard, vlm: Brightness) -> None:
+    conversation = [
+        HumanMessage(content("green", "Look.")),
+        AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "1"}]),
+        ToolMessage(["Here.", content("green")[1]], tool_call_id="1"),
+        AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "2"}]),
+        ToolMessage([content("green")[1]], tool_call_id="2"),
+    ]
+    guarded = GuardedRunnable(Recorder().runnable(), guard)
+    assert guarded.invoke(conversation).content == "a cake"
+    (prompt,) = vlm.prompts
+    assert [turn.parts for turn in prompt.turns] == [("Look.", ImagePlace(0), ImagePlace(1), ImagePlace(2))]
+    conversation[-1] = ToolMessage([content("red")[1]], tool_call_id="2")
+    assert get_decision(guarded.invoke(conversation)).reasons == (Reason.CERTIFIED_HARMFUL,)  # type: ignore[union-attr]
+    guarded.invoke([conversation[1], conversation[2]])
+    assert [turn.role for turn in vlm.prompts[-1].turns] == ["assistant", "tool"]  # nobody asked: all of it counts
+    guarded.invoke([SystemMessage("Be kind."), HumanMessage(""), conversation[1], conversation[2]])
+    assert vlm.prompts[-1].turns[-1].parts == (ImagePlace(0),)
+    assert [turn.role for turn in vlm.prompts[-1].turns] == ["system", "user"]
+
+
 def test_images_are_checked_jointly(guard: Guard, vlm: Brightness) -> None:
     value = [HumanMessage(content("green")), AIMessage("ok"), HumanMessage(content("red"))]
     assert get_decision(GuardedRunnable(Chat(), guard).invoke(value)).blocked  # type: ignore[union-attr]

@@ -1,0 +1,177 @@
+"""`GuardrailMiddleware`: a guard in an agent of LangChain's `create_agent`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal, NotRequired
+
+from langchain.agents.middleware.types import (
+    AgentMiddleware,
+    AgentState,
+    ModelRequest,
+    ModelResponse,
+    OmitFromInput,
+    hook_config,
+)
+from langchain_core.callbacks.manager import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatResult
+from langgraph.runtime import Runtime
+from pydantic import Field
+
+from guardrail.errors import ConfigurationError
+from guardrail.guard import Guard
+from guardrail.policy import Decision
+from langchain_guardrail.chat_model import GuardedChatModel
+from langchain_guardrail.gate import Gate, MediaInText
+from langchain_guardrail.refusal import Refusal, decision_json, get_decision
+from langchain_guardrail.remote import RemoteImages
+
+
+class GuardrailState(AgentState[Any]):
+    """An agent's state, with the decision about its last request with media as plain JSON."""
+
+    guardrail: NotRequired[Annotated[dict[str, Any] | None, OmitFromInput]]
+
+
+class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
+    """Puts a guard between an agent and its model, at each of its calls.
+
+    The model of each request is replaced by a `GuardedChatModel`, which sees what the model would: system message,
+    history, tools' results, and what other middleware made of them. Everything said there holds here.
+
+    Put it last in the list: a middleware behind it could call another model. One that does is found by its answer,
+    which the guarded model did not give, and that is an error. Models that other middleware call for themselves
+    (summaries, selection of tools) are not the agent's: give them a `GuardedChatModel`.
+
+    The decision is in `response_metadata["guardrail"]` of the agent's message (`get_decision`), and in the state, as
+    `guardrail`.
+
+    Args:
+        guard: decides. Its policy holds all the rules.
+        exit_behavior: what a block does. `end`: the agent ends with a refusal. `replace`: the refusal stands for the
+            model's answer, and the agent goes on, until it is refused twice in a row. `error`: `GuardrailBlocked` is
+            raised; unsafe with middleware that falls back or tries again, which go round it.
+        violation_message: what a block says; or a function from the decision to it.
+        on_decision: is told the final decision of each model call with media.
+        remote: fetches remote images from listed hosts; None: none is fetched, and they fail closed.
+        media_in_text: what data URLs and base64 files in a message's text are: media that cannot be checked
+            (`refuse`), or text (`ignore`), where nothing behind this door makes an image of them.
+
+    Raises:
+        ConfigurationError: no guard, or no such `exit_behavior`.
+    """
+
+    state_schema = GuardrailState
+
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        exit_behavior: Literal["end", "error", "replace"] = "end",
+        violation_message: Refusal = None,
+        on_decision: Callable[[Decision], None] | None = None,
+        remote: RemoteImages | None = None,
+        media_in_text: MediaInText = "refuse",
+    ) -> None:
+        super().__init__()
+        if exit_behavior not in {"end", "error", "replace"}:
+            raise ConfigurationError(f"exit_behavior is 'end', 'error' or 'replace', got {exit_behavior!r}")
+        self.guard = guard
+        self.exit_behavior = exit_behavior
+        self.tools = []
+        on_block: Literal["refuse", "raise"] = "raise" if exit_behavior == "error" else "refuse"
+        self._gate = Gate(
+            guard,
+            refusal=violation_message,
+            on_block=on_block,
+            on_decision=on_decision,
+            remote=remote,
+            media_in_text=media_in_text,
+        ).remembering()
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any]:
+        """Let the guarded model answer.
+
+        Raises:
+            GuardrailBlocked: blocked, with `exit_behavior="error"`.
+            ConfigurationError: another model answered.
+        """
+        model = _AgentsModel(bound=request.model, gate=self._gate)
+        return model.checked(handler(request.override(model=model)))
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelResponse[Any]:
+        """Do as `wrap_model_call`."""
+        model = _AgentsModel(bound=request.model, gate=self._gate)
+        return model.checked(await handler(request.override(model=model)))
+
+    @hook_config(can_jump_to=["end"])
+    def after_model(self, state: GuardrailState, runtime: Runtime[Any]) -> dict[str, Any] | None:  # noqa: ARG002
+        """Put the decision into the state, and end the agent on a block: it would ask again for structured output."""
+        answers = _answers(state["messages"])
+        decisions = [get_decision(answer) for answer in answers[-2:]]
+        last = decisions[-1] if decisions else None
+        if last is None:
+            return {"guardrail": None} if state.get("guardrail") else None
+        update: dict[str, Any] = {"guardrail": decision_json(last)}
+        in_a_row = all(decision is not None and decision.blocked for decision in decisions)
+        if last.blocked and (self.exit_behavior == "end" or (len(decisions) > 1 and in_a_row)):
+            update["jump_to"] = "end"
+        return update
+
+    @hook_config(can_jump_to=["end"])
+    async def aafter_model(self, state: GuardrailState, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Do as `after_model`."""
+        return self.after_model(state, runtime)
+
+
+class _AgentsModel(GuardedChatModel):
+    """The guarded model of one model call, which knows its own answers again."""
+
+    said: set[str | None] = Field(default_factory=set, repr=False, exclude=True)
+    """Ids of its answers; copies of the model share it."""
+
+    def _generate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> ChatResult:
+        return self._noted(super()._generate_with_cache(messages, stop, run_manager, **kwargs))
+
+    async def _agenerate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> ChatResult:
+        return self._noted(await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs))
+
+    def _noted(self, result: ChatResult) -> ChatResult:
+        self.said.update(generation.message.id for generation in result.generations)
+        return result
+
+    def checked(self, response: ModelResponse[Any]) -> ModelResponse[Any]:
+        """Return an answer that this model gave.
+
+        Raises:
+            ConfigurationError: it gave no such answer.
+        """
+        if any(isinstance(message, AIMessage) and message.id not in self.said for message in response.result):
+            raise ConfigurationError(
+                "an answer does not come from the guarded model: a middleware behind GuardrailMiddleware gave it, or "
+                "asked another model; put GuardrailMiddleware last in the agent's list"
+            )
+        return response
+
+
+def _answers(messages: list[Any]) -> list[AIMessage]:
+    """Return the agent's messages since the last human turn."""
+    last = max((i for i, message in enumerate(messages) if isinstance(message, HumanMessage)), default=-1)
+    return [message for message in messages[last + 1 :] if isinstance(message, AIMessage)]

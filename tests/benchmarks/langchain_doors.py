@@ -1,0 +1,149 @@
+"""What LangChain's doors cost: text-only overhead, memory, and the event loop under many requests.
+
+    python -m tests.benchmarks.langchain_doors [--calls 2000]
+
+Each way is timed in turn within one loop, so that the machine's moods fall on all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import statistics
+import time
+import tracemalloc
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.tools import tool
+
+from guardrail import Guard
+from guardrail.models.bundled.signs import draw_sign, sample_sign
+from langchain_guardrail import GuardedChatModel, GuardedRunnable, GuardrailMiddleware, LocalChatModel
+from tests.langchain.chains import Chat
+from tests.langchain.test_concurrency import longest_block, outcome
+
+LONG = [
+    SystemMessage("You are a helpful assistant. Answer in one sentence."),
+    *(
+        message
+        for i in range(5)
+        for message in (
+            HumanMessage(f"Question {i}: how would you explain this to a friend who has never heard of it? " * 4),
+            AIMessage(f"Answer {i}: I would begin with an example from daily life, and take it from there. " * 6),
+        )
+    ),
+    HumanMessage("And in one word?"),
+]
+
+
+@tool
+def search(query: str, image_url: str | None = None) -> str:
+    """Search the web."""
+    return query
+
+
+def overhead(guard: Guard, calls: int) -> None:
+    """Print the median milliseconds of text-only calls, bare and guarded."""
+    chat = Chat()
+    ways: dict[str, tuple[Any, Any, Any]] = {
+        "one message": (chat, "Hi", lambda m: m),
+        "12 messages, 5 800 characters": (chat, LONG, lambda m: m),
+        "the same with a tool": (chat, LONG, lambda m: m.bind_tools([search])),
+    }
+    print(f"\ntext-only calls, median of {calls}, milliseconds\n")
+    print(f"{'request':32} {'bare':>7} {'GuardedChatModel':>17} {'GuardedRunnable':>16}   more: model, runnable")
+    for title, (model, value, build) in ways.items():
+        doors = (build(model), build(GuardedChatModel(model, guard)), GuardedRunnable(build(model), guard))
+        times: list[list[float]] = [[], [], []]
+        for _ in range(calls):
+            for door, taken in zip(doors, times, strict=True):
+                begun = time.perf_counter()
+                door.invoke(value)
+                taken.append(time.perf_counter() - begun)
+            chat._seen.clear()
+        bare, guarded, runnable = (statistics.median(taken) * 1e3 for taken in times)
+        print(f"{title:32} {bare:7.3f} {guarded:17.3f} {runnable:16.3f}   {guarded - bare:.3f}, {runnable - bare:.3f}")
+    agents = (create_agent(chat, [search]), create_agent(chat, [search], middleware=[GuardrailMiddleware(guard)]))
+    times = [[], []]
+    for _ in range(calls // 4):
+        for agent, taken in zip(agents, times, strict=True):
+            begun = time.perf_counter()
+            agent.invoke({"messages": LONG})
+            taken.append(time.perf_counter() - begun)
+        chat._seen.clear()
+    bare, guarded = (statistics.median(taken) * 1e3 for taken in times)
+    print(f"{'an agent with middleware':32} {bare:7.3f} {guarded:17.3f} {'':16}   {guarded - bare:.3f}")
+
+
+def memory(guard: Guard, calls: int) -> None:
+    """Print how much memory calls leave behind."""
+    chat = Chat()
+    model = GuardedChatModel(chat, guard)
+    tracemalloc.start()
+    for i in range(calls + 1_000):
+        model.invoke(LONG)
+        chat._seen.clear()
+        if i in {999, calls + 999}:
+            gc.collect()
+            print(f"after {i + 1:6d} calls: {tracemalloc.get_traced_memory()[0] / 2**20:.3f} MiB")
+    tracemalloc.stop()
+
+
+def loop(guard: Guard, requests: int) -> None:
+    """Print how long the guard keeps an event loop from other work, with mixed images of photographs' size."""
+    import numpy as np
+
+    signs = []
+    for i, (word, size) in enumerate([("tea", (512, 512)), ("bomb", (1024, 768)), ("cake", (1600, 1200))]):
+        sign = sample_sign(np.random.default_rng(i), "held_out", words=[word])
+        signs.append(draw_sign(sign, size))
+    from guardrail.images import InputImage
+
+    urls = [InputImage.load(sign).data_url() for sign in signs]
+    values: list[Any] = [
+        "Hi there."
+        if i % 4 == 3
+        else [HumanMessage([{"type": "image_url", "image_url": {"url": urls[i % 4]}}, f"Follow the sign, {i % 5}."])]
+        for i in range(requests)
+    ]
+    bare = LocalChatModel(vlm=guard.model)
+    model = GuardedChatModel(bare, guard)
+
+    async def concurrent(door: Any) -> tuple[list[Any], float, float]:
+        return await longest_block(asyncio.gather(*(door.ainvoke(value) for value in values)))
+
+    print(f"\n{requests} concurrent requests, three of four with an image of 0.3 to 1.9 million pixels\n")
+    print(f"{'':10} {'seconds':>8} {'loop blocked, ms':>17} {'of that its own work':>21}")
+    answers: list[Any] = []
+    gc.collect()
+    gc.freeze()  # as services do after loading a model: else each full collection walks through all of torch
+    for title, door in (("bare", bare), ("guarded", model)):
+        begun = time.perf_counter()
+        answers, longest, busiest = asyncio.run(concurrent(door))
+        print(f"{title:10} {time.perf_counter() - begun:8.1f} {longest * 1e3:17.0f} {busiest * 1e3:21.0f}")
+    alone = GuardedChatModel(bare, guard)
+    serial = [outcome(alone.invoke(value)) for value in values[:40]]
+    same = sum(a == b for a, b in zip(map(outcome, answers[:40]), serial, strict=True))
+    print(f"{same} of 40 outcomes that were compared are those of serial requests")
+
+
+def main() -> None:
+    """Run all of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=2_000)
+    parser.add_argument("--only", choices=["overhead", "memory", "loop"])
+    arguments = parser.parse_args()
+    guard = Guard.bundled()
+    if arguments.only in {None, "overhead"}:
+        overhead(guard, arguments.calls)
+    if arguments.only in {None, "memory"}:
+        memory(guard, 10_000)
+    if arguments.only in {None, "loop"}:
+        loop(guard, 200)
+
+
+if __name__ == "__main__":
+    main()
