@@ -127,7 +127,7 @@ def add(
     image: _Hash,
     action: Annotated[Word, typer.Argument(help="What to do about requests with it.")],
     reason: Annotated[str, typer.Option(help="Why; seen in decisions and in the log.")],
-    days: Annotated[float, typer.Option(min=0.0, help="Days until it expires.")] = 7.0,
+    days: Annotated[float, typer.Option(min=0.0, max=36_500.0, help="Days until it expires.")] = 7.0,
     log: _Database = None,
 ) -> None:
     """Allow or block an image. Where several come together, one block suffices; an allowance must name them all."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from guardrail.errors import ConfigurationError, OracleError
-from guardrail.oracles.base import FAILED, fingerprint, is_failure, normalise
+from guardrail.oracles.base import FAILED, distinct, fingerprint, is_failure, normalise
 from guardrail.prompts import Prompt
 
 NO_ACTION = "no action"
@@ -82,7 +82,7 @@ class ActionOracle:
 
     def __post_init__(self) -> None:
         given = self.actions if isinstance(self.actions, Mapping) else {name: (name,) for name in self.actions}
-        actions = {name: tuple(dict.fromkeys(filter(None, map(normalise, terms)))) for name, terms in given.items()}
+        actions = {name: distinct(terms) for name, terms in given.items()}
         if not actions or not all(actions.values()) or {FAILED, self.no_action} & actions.keys():
             raise ConfigurationError(
                 f"a robot needs commands, each with a phrase, and none named {FAILED!r} or {self.no_action!r}; "

@@ -9,11 +9,11 @@ import re
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from guardrail.errors import OracleError
+from guardrail.errors import ConfigurationError, OracleError
 from guardrail.models.base import Answer
 from guardrail.prompts import Prompt
 
@@ -218,6 +218,17 @@ def normalise(text: str) -> str:
     folded = unicodedata.normalize("NFKC", text).translate(_PUNCTUATION)
     visible = "".join(c for c in folded if unicodedata.category(c) != "Cf" and not _INVISIBLE.match(c))
     return " ".join(visible.casefold().split())
+
+
+def distinct(terms: Iterable[str]) -> tuple[str, ...]:
+    """Return words and phrases, folded for matching, each once.
+
+    Raises:
+        ConfigurationError: a text in the place of a list, whose letters would be taken for its terms.
+    """
+    if isinstance(terms, str):
+        raise ConfigurationError(f"give terms as a list, even a single one: [{terms!r}], not {terms!r}")
+    return tuple(dict.fromkeys(filter(None, map(normalise, terms))))
 
 
 def fingerprint(*parts: object) -> str:

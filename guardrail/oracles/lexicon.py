@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from guardrail.errors import ConfigurationError
-from guardrail.oracles.base import FAILED, HARMLESS, fingerprint, normalise
+from guardrail.oracles.base import FAILED, HARMLESS, distinct, fingerprint, normalise
 from guardrail.oracles.refusal import RefusalOracle
 from guardrail.prompts import Prompt
 
@@ -40,9 +40,7 @@ class LexiconOracle:
     _patterns: dict[str, re.Pattern[str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        terms = {
-            label: tuple(dict.fromkeys(filter(None, map(normalise, words)))) for label, words in self.terms.items()
-        }
+        terms = {label: distinct(words) for label, words in self.terms.items()}
         for label, words in terms.items():
             if not words or label == FAILED:
                 raise ConfigurationError(f"class {label!r} of the lexicon needs a name other than 'failed' and a term")

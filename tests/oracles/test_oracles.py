@@ -1,10 +1,12 @@
 """What answers mean, by words and by refusal."""
 
+from collections.abc import Callable
+
 import pytest
 
 from guardrail.errors import ConfigurationError
 from guardrail.models.bundled import world
-from guardrail.oracles import LexiconOracle, Oracle, RefusalOracle
+from guardrail.oracles import ActionOracle, LexiconOracle, Oracle, RefusalOracle
 from guardrail.oracles.bundled import action_oracle, bundled_oracle
 from guardrail.prompts import Prompt
 
@@ -125,3 +127,10 @@ class TestBundled:
         for word in world.WORDS:
             expected = word if word in world.COMMANDS else "no action"
             assert labels(action_oracle(), world.answer(word, "robot")) == [expected]
+
+
+@pytest.mark.parametrize("make", [lambda: LexiconOracle({"harmful": "bomb"}), lambda: ActionOracle({"stop": "halt"})])
+def test_a_text_is_no_list_of_terms(make: Callable[[], object]) -> None:
+    """Its letters would be: 'vitamin b' would be harmful, and 'a bomb' harmless."""
+    with pytest.raises(ConfigurationError, match="as a list"):
+        make()
