@@ -216,7 +216,9 @@ _INVISIBLE = re.compile(
 def normalise(text: str) -> str:
     """Fold text for matching: compatibility forms, case, quotes, invisible characters, markdown emphasis, spaces."""
     folded = unicodedata.normalize("NFKC", text).translate(_PUNCTUATION)
-    visible = "".join(c for c in folded if unicodedata.category(c) != "Cf" and not _INVISIBLE.match(c))
+    visible = "".join(
+        c for c in folded if c.isspace() or (unicodedata.category(c)[0] != "C" and not _INVISIBLE.match(c))
+    )
     return " ".join(visible.casefold().split())
 
 

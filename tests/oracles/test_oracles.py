@@ -134,3 +134,9 @@ def test_a_text_is_no_list_of_terms(make: Callable[[], object]) -> None:
     """Its letters would be: 'vitamin b' would be harmful, and 'a bomb' harmless."""
     with pytest.raises(ConfigurationError, match="as a list"):
         make()
+
+
+@pytest.mark.parametrize("hidden", ["\x00", "\x08", "\x7f", "\u200b", "\u2065", "\ue000", "\ud800", "\U000e0080"])
+def test_what_shows_nothing_hides_no_word(hidden: str) -> None:
+    lexicon = LexiconOracle({"harmful": ["bomb"]})
+    assert lexicon.classify([f"a bo{hidden}mb"], [Prompt(())]) == ["harmful"]
