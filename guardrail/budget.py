@@ -62,7 +62,7 @@ class DrawBudget:
     def reserved(self, client: str | None, draws: int) -> Iterator[list[int]]:
         """Reserve draws for what is done inside, which appends what it drew; the rest is given back.
 
-        If it ends by an exception, nothing is given back, unless the exception came before the first draw.
+        If it ends by an exception, nothing is given back, unless it says that the draws not appended were not begun.
 
         Raises:
             BudgetSpentError: the client's bucket does not hold as many.
@@ -75,8 +75,9 @@ class DrawBudget:
         spent: list[int] = []
         try:
             yield spent
-        except (QueueFullError, ImageError, PromptError):  # raised before the first draw
-            self._take(client, -draws)
+        except (QueueFullError, ImageError, PromptError):  # raised before a draw was made
+            if (rest := draws - sum(spent)) > 0:
+                self._take(client, -rest)
             raise
         if (rest := draws - sum(spent)) > 0:
             self._take(client, -rest)

@@ -381,18 +381,24 @@ class Guard:
                 return covered, "near"
         certificate = self._certify(request)
         if near is not None:
-            certificate = near.admit(certificate)
-        put(key, certificate)
+            certificate = near.admit(certificate)  # which stores it, too
+        else:
+            put(key, certificate)
         return certificate, "computed"
 
     def _certify(self, request: _Request) -> Certificate:
         most = self.classifier.most_draws
         reserved = self.budget.reserved(request.client, most) if self.budget else nullcontext(list[int]())
         with reserved as drawn, _timed(request.timings, "smoothing"):
-            certificate = self.classifier.certify(
-                self._pictures(request), request.prompt, self.target_radius, deadline=request.until
-            )
-            drawn.append(certificate.draws + certificate.selection_draws)
+            try:
+                certificate = self.classifier.certify(
+                    self._pictures(request), request.prompt, self.target_radius, deadline=request.until
+                )
+            except QueueFullError:
+                drawn.append(most - self.classifier.smoothing.samples)  # those that select a class came before
+                raise
+            late = certificate.stop_reason == "deadline"  # then draws were made that no look counts
+            drawn.append(most if late else certificate.draws + certificate.selection_draws)
         return certificate
 
     def _get(self, request: _Request, key: CertificateKey) -> Certificate | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 from guardrail import Guard, InputImage, Reason, Smoothing
 from guardrail.budget import DrawBudget
 from guardrail.errors import BudgetSpentError, ConfigurationError, QueueFullError
+from guardrail.models.base import Answer, Draw
 from guardrail.stores import MemoryStore
 from guardrail.stores.connection import RedisConnection
 from tests.stores.conftest import RedisServer, _lasting_redis, redis_server, shared_redis  # noqa: F401 - fixtures
@@ -144,3 +145,33 @@ def test_a_budget_that_is_never_enough_is_refused() -> None:
         Guard(HalfSpaceVLM(24.0), ORACLE, smoothing=SMOOTHING, budget=DrawBudget(19))
     with pytest.raises(ConfigurationError, match="at least 1"):
         DrawBudget(0)
+
+
+def test_draws_that_came_too_late_to_count_are_paid_for() -> None:
+    class Late(HalfSpaceVLM):
+        def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+            answers = super().answer(draws, deadline)
+            return answers if draws[0].index == 0 else [*answers[:-1], Answer.failure("deadline")]
+
+    budget = DrawBudget(100)
+    smoothing = Smoothing(samples=100, looks=(20, 100), target_radius=0.5, key=b"the key of these tests")
+    guard = Guard(Late(24.0), ORACLE, smoothing=smoothing, budget=budget)
+    certificate = guard.check(picture(255), "?", client="x", deadline=60.0).certificate
+    assert certificate is not None
+    assert (certificate.stop_reason, certificate.draws) == ("deadline", 20)
+    assert not spend(budget, "x", 50)
+
+
+def test_draws_that_selected_a_class_are_paid_for_where_the_queue_is_full() -> None:
+    class Full(HalfSpaceVLM):
+        def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+            if self.batches:
+                raise QueueFullError("full")
+            return super().answer(draws, deadline)
+
+    budget = DrawBudget(120)
+    smoothing = Smoothing(samples=100, class_rule="selection", key=b"the key of these tests")
+    decision = Guard(Full(24.0), ORACLE, smoothing=smoothing, budget=budget).check(picture(255), "?", client="x")
+    assert decision.reasons == (Reason.QUEUE_FULL,)
+    assert spend(budget, "x", 90)
+    assert not spend(budget, "x", 20)

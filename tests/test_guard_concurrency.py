@@ -180,3 +180,22 @@ class TestConcurrentRequests:
         gc.collect()
         worker.join(5)
         assert not worker.is_alive()
+
+    async def test_who_waits_for_an_equal_request_and_gives_up_gives_its_thread_back(self) -> None:
+        go = threading.Event()
+
+        class Blocked(HalfSpaceVLM):
+            def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+                go.wait(20)
+                return super().answer(draws, deadline)
+
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(3))
+        guarded = Guard(Blocked(10.0), ORACLE, smoothing=Smoothing(samples=20, key=KEY), store=MemoryStore())
+        waiting = [asyncio.create_task(guarded.acheck(WHITE, "?")) for _ in range(3)]
+        await asyncio.sleep(0.3)
+        for task in waiting:
+            task.cancel()
+        try:
+            assert await asyncio.wait_for(asyncio.to_thread(lambda: True), 5)
+        finally:
+            go.set()

@@ -209,6 +209,10 @@ def _columns(record: AuditRecord) -> tuple[object, ...]:
     return (*times, decision.id, decision.action, decision.enforced, reasons, details, *who, *told, hashes, whole)
 
 
+_FORMULA = {*"=+-@", *"\uff1d\uff0b\uff0d\uff20", "\t", "\r", "\n"}
+"""First characters, full-width ones among them, by which spreadsheets know a formula."""
+
+
 def _cell(value: object) -> object:
     """Return a cell that no spreadsheet takes for a formula: strangers choose some of these texts."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in {*"=+-@", "\t", "\r"} else value
+    return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA else value

@@ -129,10 +129,13 @@ class NearHits:
         """Take a fresh certificate into the index, and return what is to be stored and served.
 
         That is the certificate, or an abstention if a stored one contradicts it; that one is withdrawn as well. What a
-        deadline cut short is served, and kept nowhere.
+        deadline cut short is served, and kept nowhere. It is stored, then indexed, then compared: whoever finds a point
+        finds its certificate, and of two that come at once at least one sees the other.
         """
         if fresh.stop_reason == "deadline":
             return fresh
+        put(asked.key, fresh)
+        self.index.add(asked.key.context, asked.key.images, asked.point, fresh.radius)
         if fresh.certified_class is not None and fresh.rigorous:
             others = self.index.neighbours(asked.key.context, asked.point, 0.0, reach=fresh.radius)
             against = [
@@ -143,19 +146,22 @@ class NearHits:
             for one, certificate in against:
                 self._withdraw(asked, one, certificate, put)
                 fresh = contradicted(fresh, certificate)
-        self.index.add(asked.key.context, asked.key.images, asked.point, fresh.radius)
+            if against:
+                put(asked.key, fresh)
+                self.index.add(asked.key.context, asked.key.images, asked.point, fresh.radius)
         return fresh
 
     def _known(self, asked: Asked, neighbours: list[Neighbour], get: Get) -> list[tuple[Neighbour, Certificate]]:
-        """Return the neighbours that the store still has certificates of, of this very model, oracle and prompt."""
+        """Return the neighbours that the store still has certificates of, of this very model, oracle and prompt.
+
+        A point without one stays: the store may be out for a moment, and points leave by age.
+        """
         known = []
         for neighbour in neighbours:
             if neighbour.images == asked.key.images:
                 continue
             certificate = get(CertificateKey(neighbour.images, asked.key.context))
-            if certificate is None:
-                self.index.discard(asked.key.context, neighbour.images, asked.point)
-            elif certificate.derived_from is None and certificate.rigorous:
+            if certificate is not None and certificate.derived_from is None and certificate.rigorous:
                 known.append((neighbour, certificate))
         return known
 

@@ -12,14 +12,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from guardrail.errors import ConfigurationError
+from guardrail.errors import ConfigurationError, StoreError
 
 LEVELS = 65_535
 """Pixels are kept in 16 bits, as multiples of 1/LEVELS."""
 
 _BLOCKS = 4  # a side, of each channel of each image
 _ROUNDING = 1e-9  # relative and absolute; float64 sums of ten million squares err by less
-_MOST_COMPARED = 256  # exact distances per look-up: an attacker may crowd the neighbourhood
 _CHUNK = 65_536  # values compared before looking whether it is too far already
 
 
@@ -84,7 +83,7 @@ class Neighbour:
 
 
 class Shared(Protocol):
-    """Where replicas share their points; whatever fails there is silently missing."""
+    """Where replicas share their points; whatever fails there is missing meanwhile."""
 
     def publish(self, bucket: str, stored: Stored) -> None:
         """Let others know a point."""
@@ -93,7 +92,11 @@ class Shared(Protocol):
         """Return the points that have come to a bucket since it was last asked, without their levels."""
 
     def levels(self, bucket: str, images: str) -> NDArray[np.uint16] | None:
-        """Return the levels of a point, None if they are gone."""
+        """Return the levels of a point, None if they are gone.
+
+        Raises:
+            StoreError: whether they are cannot be told now.
+        """
 
 
 class NearIndex:
@@ -126,10 +129,6 @@ class NearIndex:
         if self._shared is not None:
             self._shared.publish(bucket, stored)
 
-    def discard(self, context: str, images: str, point: Point) -> None:
-        """Forget the point of these images in the bucket of `point`, if it is here."""
-        self._drop(bucket_of(context, point), images)
-
     def neighbours(self, context: str, point: Point, within: float, reach: float = 0.0) -> list[Neighbour]:
         """Return the stored requests of this context and these sizes that are near, the nearest first.
 
@@ -155,7 +154,10 @@ class NearIndex:
         """Return an upper bound on the distance; None if it is above the limit, or the pixels are gone."""
         levels = stored.levels
         if levels is None and self._shared is not None:
-            levels = self._shared.levels(bucket, stored.images)
+            try:
+                levels = self._shared.levels(bucket, stored.images)
+            except StoreError:
+                return None  # an outage is no reason to forget a point
             if levels is not None and levels.size == point.pixels.size:
                 self._keep(bucket, Stored(stored.images, levels, stored.sketch, stored.residual, stored.radius))
         if levels is None or levels.size != point.pixels.size:
@@ -231,8 +233,9 @@ class _Bucket:
         bounds = self._squares[:count] - 2.0 * products + square
         # Lower bounds must not come out too large, and float64 loses some of squares that cancel.
         bounds -= 1e-13 * (self._squares[:count] + square) + 1e-6
+        # All of them: pictures of one sketch are easily made, and a bound on the number would let them hide a refusal.
         places = np.flatnonzero(bounds <= limits**2)
-        places = places[np.argsort(bounds[places])][:_MOST_COMPARED]
+        places = places[np.argsort(bounds[places])]
         return [(self._points[place], float(limits[place])) for place in places]
 
     def _write(self, place: int, stored: Stored) -> None:

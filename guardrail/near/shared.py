@@ -99,16 +99,20 @@ class RedisPoints:
         return found
 
     def levels(self, bucket: str, images: str) -> NDArray[np.uint16] | None:
-        """Return the levels of a point; None if they are gone, or another point's."""
+        """Return the levels of a point; None if they are gone, or another point's.
+
+        Raises:
+            StoreError: Redis is out.
+        """
         slot = self._slots.get((bucket, images))
         if slot is None:
             return None
+        entry = self._connection.call(lambda c: c.get(_pixels(slot)), "read")
+        if entry is None:
+            return None
         try:
-            entry = self._connection.call(lambda c: c.get(_pixels(slot)), "read")
-            if entry is None:
-                return None
             pixels = self._signer.open(f"{bucket}:{images}", entry, limit=self._max_bytes)
-        except (StoreError, RejectedEntryError):
+        except RejectedEntryError:
             return None
         return np.frombuffer(pixels, "<u2").astype(np.uint16, copy=False) if len(pixels) % 2 == 0 else None
 

@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 from guardrail.callers import current_caller
@@ -86,7 +87,7 @@ class OncePerKey:
             if flight is None:
                 return self._lead(mine, key, look, compute, give_up)
             try:
-                shared = flight.result(max(0.0, give_up - time.monotonic()))
+                shared = _result(flight, max(0.0, give_up - time.monotonic()))
             except TimeoutError:
                 return compute()
             if shared is not None:
@@ -145,3 +146,28 @@ class OncePerKey:
             finally:
                 if lock is not None:
                     lock.release()
+
+
+def _result(flight: Future[Found | None], seconds: float) -> Found | None:
+    """Wait for what another computes, and no longer than one's own caller wants it.
+
+    Raises:
+        TimeoutError: it takes longer.
+        concurrent.futures.CancelledError: the caller has called it off.
+    """
+    caller = current_caller()
+    if caller is None:
+        return flight.result(seconds)
+    waiter: Future[Found | None] = Future()
+
+    def pass_on(done: Future[Found | None]) -> None:
+        error = done.exception()
+        with suppress(InvalidStateError):  # called off meanwhile
+            if error is None:
+                waiter.set_result(done.result())
+            else:
+                waiter.set_exception(error)
+
+    flight.add_done_callback(pass_on)
+    caller.watch(waiter)
+    return waiter.result(seconds)

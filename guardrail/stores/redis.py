@@ -27,8 +27,9 @@ class RedisStore(Signed):
     | `guardrail:v1:lock:{<certificate's name>}` | string | the token of the owner who computes it |
     | `guardrail:v1:wake:{<certificate's name>}` | list | one element, for a second, when the owner is done |
 
-    The 2 is `CERTIFICATE_VERSION`. Every name expires. Whoever can write to this Redis can delete or delay, and nothing
-    else: entries that do not verify are misses, counted in `stats`.
+    The 2 is `CERTIFICATE_VERSION`. Every name expires. Whoever can write to this Redis can delete, delay, and put an
+    entry back under its own name while it lasts, also over one that withdrew it. Entries that do not verify are misses,
+    counted in `stats`.
 
     Args:
         url: as `RedisConnection` reads it.

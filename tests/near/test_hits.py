@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.special import ndtr, ndtri
@@ -18,7 +20,7 @@ from guardrail import (
     Smoothing,
     Verdict,
 )
-from guardrail.errors import ConfigurationError
+from guardrail.errors import ConfigurationError, StoreError
 from guardrail.near import Asked, NearHits, NearIndex, Point
 from guardrail.near.shared import RedisPoints
 from guardrail.resize import resize_norm
@@ -363,3 +365,67 @@ def _certificate(radius: float, *, harmful: bool = False) -> Certificate:
     )
     q = float(ndtr(radius / made.sigma))
     return made.model_copy(update={"radius": radius, "radius_oracle": radius, "q_lower": q})
+
+
+class Blinking(MemoryStore):
+    """A store that can be out for a while, and lets others act just before it keeps something."""
+
+    out = False
+    meanwhile: Callable[[], object] | None = None
+
+    def get(self, key: CertificateKey) -> Certificate | None:
+        if self.out:
+            raise StoreError("out")
+        return super().get(key)
+
+    def put(self, key: CertificateKey, certificate: Certificate) -> None:
+        if self.out:
+            raise StoreError("out")
+        act, self.meanwhile = self.meanwhile, None
+        if act is not None:
+            act()
+        super().put(key, certificate)
+
+
+class TestAttacks:
+    def test_no_crowd_of_decoys_hides_a_refusal(self) -> None:
+        """Pixels that change places within a block leave the sketch as it is: such pictures are all as likely near."""
+        rng = np.random.default_rng(1)
+        base = rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)
+        model = HalfSpaceVLM(float((base / 255.0).sum()))
+        guard = Guard(model, ORACLE, smoothing=SMOOTHING, store=MemoryStore(), near=NearHits(0.25))
+        refused = guard.check(changed(base, 1, 1 if base.flat[0] < 255 else -1), "?")
+        assert refused.reasons == (Reason.ABSTAINED,)
+        for _ in range(300):
+            decoy = base.copy()
+            block = decoy[8:16, 8:16].reshape(-1, 3)
+            decoy[8:16, 8:16] = rng.permutation(block).reshape(8, 8, 3)
+            guard.check(InputImage(decoy), "?")
+        assert guard.check(InputImage(base), "?").source == "near"
+
+    def test_an_outage_of_the_store_forgets_no_refusal(self) -> None:
+        store = Blinking()
+        guard, _ = guarded(store=store)
+        assert guard.check(InputImage(GREY), "?").source == "computed"
+        store.out = True
+        assert guard.check(changed(GREY, 1), "?").source == "computed"
+        store.out = False
+        assert guard.check(changed(GREY, 2), "?").source == "near"
+
+    def test_whoever_comes_before_a_certificate_is_stored_does_not_drop_its_point(self) -> None:
+        store = Blinking()
+        guard, _ = guarded(store=store)
+        store.meanwhile = lambda: guard.check(changed(GREY, 1), "?")
+        guard.check(InputImage(GREY), "?")
+        assert guard.check(changed(GREY, 2), "?").source == "near"
+        assert len(guard.near.index) == 2  # type: ignore[union-attr]
+
+    def test_of_two_contradicting_certificates_at_once_both_go(self) -> None:
+        store, near = Blinking(), NearHits(0.0)
+        at = Smoothing(key=KEY, samples=100, method="fixed")
+        liar = Guard(HalfSpaceVLM(-1e6), ORACLE, smoothing=at, store=store, near=near)
+        other = Guard(HalfSpaceVLM(1e6), ORACLE, smoothing=at, store=store, near=near)
+        store.meanwhile = lambda: other.check(changed(GREY, 30), "?")
+        liar.check(InputImage(GREY), "?")
+        left = [liar.check(InputImage(GREY), "?").certificate, other.check(changed(GREY, 30), "?").certificate]
+        assert [c.stop_reason for c in left if c is not None] == ["contradicted", "contradicted"]

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from guardrail.errors import ConfigurationError
 from guardrail.near import NearIndex, Point
-from guardrail.near.index import Stored, contract
+from guardrail.near.index import Stored, bucket_of, contract
 from guardrail.near.shared import RedisPoints
 from guardrail.stores import Signer
 from guardrail.stores.connection import RedisConnection
@@ -109,7 +109,7 @@ def test_many_points_are_searched_as_one_by_one() -> None:
     for number, x in enumerate(points):
         index.add("c", name(number), Point.of([x]), rng.uniform(0.0, 0.6))
     for number in range(0, 300, 7):
-        index.discard("c", name(number), Point.of([points[number]]))
+        index._drop(bucket_of("c", Point.of([points[number]])), name(number))
     for x in points[::11]:
         y = x + rng.normal(0.0, 0.02, x.shape)
         found = {n.images: n.distance for n in index.neighbours("c", Point.of([y]), 0.4)}
