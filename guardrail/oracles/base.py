@@ -201,6 +201,7 @@ _PUNCTUATION = str.maketrans(
         **dict.fromkeys("’‘ʼ′`", "'"),
         **dict.fromkeys("“”", '"'),
         **dict.fromkeys("–—", "-"),
+        **dict.fromkeys("\ufdfa\ufdfb", " "),  # one letter each, of up to eighteen: time, and no word to look for
         **dict.fromkeys("*~", ""),  # emphasis, which may stand within a word
         **dict.fromkeys("_#>", " "),  # emphasis, headings and quotations, which stand around words
     }
@@ -215,7 +216,7 @@ _INVISIBLE = re.compile(
 
 def normalise(text: str) -> str:
     """Fold text for matching: compatibility forms, case, quotes, invisible characters, markdown emphasis, spaces."""
-    folded = unicodedata.normalize("NFKC", text).translate(_PUNCTUATION)
+    folded = unicodedata.normalize("NFKC", text.translate(_PUNCTUATION)).translate(_PUNCTUATION)
     visible = "".join(
         c for c in folded if c.isspace() or (unicodedata.category(c)[0] != "C" and not _INVISIBLE.match(c))
     )

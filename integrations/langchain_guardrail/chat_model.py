@@ -27,7 +27,7 @@ from langchain_guardrail.observe import Run, Started, aannounce, announce
 from langchain_guardrail.rebind import rebind, unless_refused
 from langchain_guardrail.refusal import Refusal, attach
 from langchain_guardrail.remote import RemoteImages
-from langchain_guardrail.render import answer_text
+from langchain_guardrail.render import answer_text, notes_text
 from langchain_guardrail.together import Together
 
 _MIRRORED = (
@@ -289,8 +289,7 @@ class GuardedChatModel(Together, BaseChatModel):
         decision = passage.decision
         self.gate.tell(decision)
         if decision.blocked:
-            refusal = self.gate.refusal
-            said = refusal(decision) if callable(refusal) else refusal
+            said = self.gate.refused(decision)
             return _result([said if isinstance(said, AIMessage) else AIMessage(str(said))], decision)
         if passage.drawn is not None:
             return _result([AIMessage(passage.drawn)], decision)
@@ -378,13 +377,10 @@ def _metadata(run: Run | None) -> dict[str, Any]:
 
 
 def _written(result: ChatResult) -> str:
-    """Write out all that a result will put into its messages."""
-    beside = dict(result.llm_output or {})
-    messages = []
-    for generation in result.generations:
-        metadata = {**beside, **(generation.generation_info or {}), **generation.message.response_metadata}
-        messages.append(generation.message.model_copy(update={"response_metadata": metadata}))
-    return answer_text(messages)
+    """Write out all that a result will put into its messages, and what callbacks will see beside them."""
+    beside = [result.llm_output, *(generation.generation_info for generation in result.generations)]
+    said = answer_text([generation.message for generation in result.generations])
+    return "\n".join(filter(None, (said, *map(notes_text, beside))))
 
 
 def _result(messages: Sequence[AIMessage], decision: Decision) -> ChatResult:

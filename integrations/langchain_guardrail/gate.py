@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ from langchain_guardrail.detached import detached
 from langchain_guardrail.refusal import REFUSAL, GuardrailBlocked, Refusal
 from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import Unread
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -205,13 +208,28 @@ class Gate:
     def tell(self, decision: Decision) -> None:
         """Tell the application, and raise where a block is to be an exception.
 
+        What the application's own function raises is logged: a block stays a value, which no fallback goes round.
+
         Raises:
             GuardrailBlocked: blocked, with `on_block="raise"`.
         """
         if self.on_decision is not None:
-            self.on_decision(decision)
+            try:
+                self.on_decision(decision)
+            except Exception:
+                logger.exception("on_decision failed on decision %s", decision.id)
         if decision.blocked and self.on_block == "raise":
             raise GuardrailBlocked(decision)
+
+    def refused(self, decision: Decision) -> Any:  # noqa: ANN401
+        """Return what a block says or returns; the usual text where the application's own function fails."""
+        if not callable(self.refusal):
+            return self.refusal
+        try:
+            return self.refusal(decision)
+        except Exception:
+            logger.exception("refusal failed on decision %s", decision.id)
+            return REFUSAL
 
     def _load(self, request: Request) -> _Pictures:
         limits = self.guard.limits
@@ -253,7 +271,12 @@ def _asker(config: RunnableConfig | None, metadata: Mapping[str, Any] | None) ->
     config = config or RunnableConfig()
     known = {**(config.get("configurable") or {}), **(config.get("metadata") or {}), **(metadata or {})}
     client, session = (
-        next((str(known[name]) for name in names if isinstance(known.get(name), str | int)), None)
+        next((_short(known[name]) for name in names if isinstance(known.get(name), str | int)), None)
         for names in (("user_id",), ("thread_id", "session_id", "conversation_id"))
     )
     return {"client": client, "session": session, "tags": tuple(config.get("tags") or ())}
+
+
+def _short(name: str | int) -> str:
+    """Return a client's or conversation's name; a number too long to write out is told by its remainder."""
+    return name if isinstance(name, str) else str(name if abs(name) < 10**30 else name % 10**30)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +16,8 @@ from langchain_core.tracers.base import AsyncBaseTracer, BaseTracer
 
 from guardrail.policy import Decision
 from langchain_guardrail.refusal import decision_json
+
+logger = logging.getLogger(__name__)
 
 EVENT = "guardrail_decision"
 """Name of the custom callback event that carries each decision as plain JSON."""
@@ -58,7 +63,8 @@ def announce(decision: Decision, run: Run | None) -> None:
     if run is not None:
         _annotate(decision, run)
         manager = CallbackManager(run.handlers, tags=run.tags, metadata=run.metadata)
-        manager.on_custom_event(EVENT, decision_json(decision), run_id=run.run_id)
+        with _heard(decision):
+            manager.on_custom_event(EVENT, decision_json(decision), run_id=run.run_id)
 
 
 async def aannounce(decision: Decision, run: Run | None) -> None:
@@ -66,7 +72,17 @@ async def aannounce(decision: Decision, run: Run | None) -> None:
     if run is not None:
         _annotate(decision, run)
         manager = AsyncCallbackManager(run.handlers, tags=run.tags, metadata=run.metadata)
-        await manager.on_custom_event(EVENT, decision_json(decision), run_id=run.run_id)
+        with _heard(decision):
+            await manager.on_custom_event(EVENT, decision_json(decision), run_id=run.run_id)
+
+
+@contextmanager
+def _heard(decision: Decision) -> Iterator[None]:
+    """Log what a handler raises: a decision stays a value, which no fallback goes round."""
+    try:
+        yield
+    except Exception:
+        logger.exception("a callback failed on decision %s", decision.id)
 
 
 def _annotate(decision: Decision, run: Run) -> None:

@@ -6,6 +6,7 @@ What is found here has no place in the conversation, so it cannot be certified; 
 from __future__ import annotations
 
 import array
+import ctypes
 import datetime as dt
 import decimal
 import functools
@@ -214,7 +215,7 @@ def is_empty(value: object) -> bool:
 def is_binary(value: object) -> bool:
     """Whether a value is bytes, a PIL image, an array, a tensor or an open file."""
     kind = type(value)
-    return isinstance(value, bytes | bytearray | memoryview | array.array | np.generic) or any(
+    return isinstance(value, bytes | bytearray | memoryview | array.array | ctypes.Array | np.generic) or any(
         hasattr(kind, name) for name in ("__array_interface__", "__array__", "read")
     )
 

@@ -21,22 +21,24 @@ from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel
 
 from langchain_guardrail.payloads import attributes, is_binary
-from langchain_guardrail.refusal import METADATA_KEY
+from langchain_guardrail.refusal import METADATA_KEY, get_decision
 
 _SCALARS: tuple[type, ...] = (
     *(numbers.Number, np.bool_, dt.date, dt.time, dt.timedelta, uuid.UUID, pathlib.PurePath, type),
 )
 """What `str()` writes out completely."""
 _TEXT_BLOCK = {"type", "text", "id", "index"}
-_OWN_ID = re.compile(r"(?:lc_)?run-+[0-9a-f-]{36}(?:-\d+)?")
-"""Ids that LangChain gives to answers; they say nothing."""
+_OWN_ID = re.compile(r"(?:lc_)?run-+[0-9a-f-]{36}(?:-\d+)?|(?:chatcmpl|resp|msg|gen)[-_][\w-]{6,64}", re.ASCII)
+"""Ids that LangChain and providers give to answers; they say nothing."""
 _BOOKKEEPING = {
-    *("model_name", "model", "model_provider", "model_id", "id", "object", "created", "created_at", "service_tier"),
-    *("finish_reason", "stop_reason", "done_reason", "stop_sequence", "system_fingerprint", "logprobs"),
-    *("token_usage", "usage", "input_tokens", "output_tokens", "total_duration", "eval_count", "done"),
+    *("model_name", "model", "model_provider", "model_id", "object", "created", "created_at", "service_tier"),
+    *("finish_reason", "stop_reason", "done_reason", "stop_sequence", "system_fingerprint"),
+    *("content_filter_results", "content_filter_offsets", "prompt_filter_results", "safety_ratings", "token_usage"),
 }
-"""Fields by which providers say which model answered, why it stopped, and what it cost."""
-_NAME = re.compile(r"[\w./:@(), +-]{0,120}", re.ASCII)
+"""Fields by which providers say which model answered, why it stopped, what it cost, and what their filters found."""
+_MODEL_NAME = re.compile(r"[\w./:@(), +-]{0,120}", re.ASCII)
+_WORD = re.compile(r"[\w./:@+-]{0,120}", re.ASCII)
+"""One word or number: it can name something, and tell nothing."""
 
 Snapshot = tuple[type, dict[str, Any]]
 """A message at one moment, without its id, which graphs assign; it stays as it is when the message is changed."""
@@ -162,6 +164,8 @@ class _Writer:
         yield str(message.text)
         if isinstance(message.content, list):
             for block in message.content:
+                if isinstance(block, dict):
+                    block = {k: v for k, v in block.items() if v is not None and v not in ("", [], {})}  # noqa: PLW2901
                 if isinstance(block, dict) and block.get("type") == "text" and set(block) <= _TEXT_BLOCK:
                     yield str(block.get("text", ""))
                     yield str(block.get("id") or "")
@@ -169,9 +173,11 @@ class _Writer:
                     yield self.answer(block) if isinstance(block, str) else self.value(block)
         yield calls_text(message)
         fields = attributes(message)
-        fields["response_metadata"] = {
-            k: v for k, v in message.response_metadata.items() if k != METADATA_KEY and not _bookkeeping(k, v)
-        }
+        decided = {METADATA_KEY} if get_decision(message) is not None else set()
+        fields["response_metadata"] = _without_notes(
+            {key: value for key, value in message.response_metadata.items() if key not in decided}
+        )
+        fields["additional_kwargs"] = _without_notes(message.additional_kwargs)
         for name in ("content", "type", "usage_metadata"):
             fields.pop(name, None)
         if isinstance(message.id, str) and _OWN_ID.fullmatch(message.id):
@@ -180,20 +186,42 @@ class _Writer:
             yield self.value(rest)
 
 
-def _bookkeeping(key: str, value: object) -> bool:
-    """Whether a field of a response's metadata is a provider's note: names, numbers, and nothing else.
+def notes_text(metadata: Mapping[str, Any] | None) -> str:
+    """Write out what a provider put beside an answer, but for its notes; empty where there is nothing else.
+
+    Raises:
+        Unread: something in it cannot be written out.
+    """
+    with _unread_if_it_fails(metadata):
+        return _Writer().value(rest) if (rest := _without_notes(metadata or {})) else ""
+
+
+def _without_notes(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out providers' notes: names, numbers, and nothing.
 
     Nothing that was generated stands there, and beside an answer in words it would read as one in JSON.
     """
-    return key in _BOOKKEEPING and _is_note(value)
+    return {key: value for key, value in metadata.items() if not _bookkeeping(str(key), value)}
 
 
-def _is_note(value: object) -> bool:
+def _bookkeeping(key: str, value: object) -> bool:
+    if key in {"model_name", "model"} and isinstance(value, str):
+        return _MODEL_NAME.fullmatch(value) is not None
+    if key == "id" and isinstance(value, str):
+        return _OWN_ID.fullmatch(value) is not None
+    return _WORD.fullmatch(key) is not None and _is_note(value, words=key in _BOOKKEEPING)
+
+
+def _is_note(value: object, *, words: bool) -> bool:
+    """Whether a value holds numbers alone, and single words where these may stand."""
     if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _NAME.fullmatch(key) and _is_note(item) for key, item in value.items())
-    return (
-        value is None or isinstance(value, numbers.Number) or (isinstance(value, str) and bool(_NAME.fullmatch(value)))
-    )
+        keys = all(isinstance(key, str) and _WORD.fullmatch(key) for key in value)
+        return keys and all(_is_note(item, words=words) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(_is_note(item, words=words) for item in value)
+    if isinstance(value, str):
+        return not value or (words and _WORD.fullmatch(value) is not None)
+    return value is None or isinstance(value, bool | int | float)
 
 
 def _key(key: object) -> str:

@@ -210,8 +210,9 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         decision = passage.decision
         self._gate.tell(decision)
         if decision.blocked:
-            refusal = self._gate.refusal or REFUSAL
-            return refusal(decision) if callable(refusal) else say(refusal, shape, decision)
+            said = self._gate.refused(decision)
+            made = callable(self._gate.refusal) and said is not REFUSAL
+            return said if made else say(said, shape, decision)
         if passage.drawn is not None:
             return say(passage.drawn, shape, decision)
         return attach(passage.output, decision)

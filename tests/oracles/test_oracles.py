@@ -7,6 +7,7 @@ import pytest
 from guardrail.errors import ConfigurationError
 from guardrail.models.bundled import world
 from guardrail.oracles import ActionOracle, LexiconOracle, Oracle, RefusalOracle
+from guardrail.oracles.base import normalise
 from guardrail.oracles.bundled import action_oracle, bundled_oracle
 from guardrail.prompts import Prompt
 
@@ -140,3 +141,7 @@ def test_a_text_is_no_list_of_terms(make: Callable[[], object]) -> None:
 def test_what_shows_nothing_hides_no_word(hidden: str) -> None:
     lexicon = LexiconOracle({"harmful": ["bomb"]})
     assert lexicon.classify([f"a bo{hidden}mb"], [Prompt(())]) == ["harmful"]
+
+
+def test_letters_that_stand_for_many_do_not_make_a_text_longer() -> None:
+    assert len(normalise("\ufdfa" * 1000 + "a")) == 1
