@@ -9,7 +9,6 @@ The kernel is the antialiased bilinear one of Pillow and PyTorch: a triangle wit
 as two output pixels when shrinking, with rows that sum to one.
 """
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -19,8 +18,10 @@ from numpy.typing import NDArray
 _ROUNDING = 1e-10  # relative; far above the error of float64 arithmetic here, far below what a radius shows
 
 
-def _rows(n_in: int, n_out: int) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Yields each row of the resize matrix as its first column and its weights (non-negative, sum 1)."""
+@lru_cache(maxsize=64)
+def _rows(n_in: int, n_out: int) -> tuple[tuple[int, NDArray[np.float64]], ...]:
+    """Returns each row of the resize matrix as its first column and its weights (non-negative, sum 1)."""
+    rows = []
     scale = n_in / n_out
     support = max(scale, 1.0)
     for row in range(n_out):
@@ -28,7 +29,10 @@ def _rows(n_in: int, n_out: int) -> Iterator[tuple[int, NDArray[np.float64]]]:
         first = max(int(centre - support + 0.5), 0)
         last = min(int(centre + support + 0.5), n_in)
         weights = np.maximum(1.0 - np.abs(np.arange(first, last) + 0.5 - centre) / support, 0.0)
-        yield first, weights / weights.sum()
+        weights /= weights.sum()
+        weights.flags.writeable = False  # all callers share it
+        rows.append((first, weights))
+    return tuple(rows)
 
 
 def _check(*sides: int) -> None:
