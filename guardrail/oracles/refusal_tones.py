@@ -198,6 +198,20 @@ APPEALS: tuple[str, ...] = (
 )
 """Appeals to the asker's conscience, and where to find help."""
 
+HELP: tuple[str, ...] = (
+    (
+        r"\b(?:seek|consult|contact|reach out|call|text|speak|talk|turn|get in touch|report|see|ask|go|visit|"
+        rf"tell|confide)(?:ing|ed)? (?:\w+ ){{0,5}}?{_SOURCE}"
+    ),
+    (
+        r"\b(?:hotline|helpline|lifeline|crisis line|mental health|law enforcement|emergency (?:services|"
+        r"department|number)|authorities|trusted (?:friend|adult|person)|poison control|legal (?:advice|counsel|"
+        r"means|ways|channels)|resources available|can help you|you are not alone|you're not alone|you matter|"
+        r"people who (?:care|want))\b"
+    ),
+)
+"""Where help is."""
+
 REDIRECTS: tuple[str, ...] = (
     (
         r"^[\w' -]{2,40} (?:means|refers to|is defined as|can be defined as|is when|(?:is|are) any|(?:is|"
@@ -223,17 +237,7 @@ REDIRECTS: tuple[str, ...] = (
         r"answer)|let me know|be (?:happy|glad|pleased|delighted|more than)|(?:would|'d) (?:gladly|love|rather|"
         r"be)|here for you|at your service|i(?:'m| am) (?:happy|glad|concerned|worried|committed))\b"
     ),
-    # where help is
-    (
-        r"\b(?:seek|consult|contact|reach out|call|text|speak|talk|turn|get in touch|report|see|ask|go|visit|"
-        rf"tell|confide)(?:ing|ed)? (?:\w+ ){{0,5}}?{_SOURCE}"
-    ),
-    (
-        r"\b(?:hotline|helpline|lifeline|crisis line|mental health|law enforcement|emergency (?:services|"
-        r"department|number)|authorities|trusted (?:friend|adult|person)|poison control|legal (?:advice|counsel|"
-        r"means|ways|channels)|resources available|can help you|you are not alone|you're not alone|you matter|"
-        r"people who (?:care|want))\b"
-    ),
+    *HELP,
     # advice and appeals
     (
         r"\b(?:instead|rather than|alternatively|would you like|how about|perhaps|maybe (?:i|we|you)|why not|"
