@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from guardrail.errors import GuardrailError
+from guardrail.errors import ConfigurationError, GuardrailError
 from guardrail.models.base import VisionLanguageModel
 from guardrail.prompts import Prompt
 from guardrail.recall import EvaluationRecord
@@ -272,15 +272,21 @@ def _open(settings: Settings) -> None:
 
 
 def _reach(subject: str, url: str, attempt: Callable[[], None], advice: str) -> Finding:
-    """Try a service; no exception's text is shown, for it may hold the URL."""
-    try:
-        where = urlsplit(url).hostname or "local"
-    except ValueError:
-        where = "an unreadable address"
+    """Try a service; no driver's text is shown, for it may hold the URL."""
+    where = _host(url)
     try:
         attempt()
+    except ConfigurationError as error:  # it names no secret
+        return Finding(subject, "set up wrongly", "problem", str(error))
     except ImportError as error:
         return Finding(subject, where, "problem", f"install {error.name}")
     except Exception as error:  # noqa: BLE001 - drivers raise their own kinds
         return Finding(subject, f"{where} cannot be reached ({type(error).__name__})", "problem", advice)
     return Finding(subject, f"{where} answers")
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "local"
+    except ValueError:
+        return "the address"
