@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +14,11 @@ from rich.table import Table
 from guardrail import __version__
 from guardrail.audit.commands import audit, override
 from guardrail.cli_errors import clear_errors
+from guardrail.errors import ImageError
 from guardrail.oracle_cli import oracle_app
 
 if TYPE_CHECKING:
+    from guardrail.images import InputImage
     from guardrail.settings import Settings
 
 app = typer.Typer(
@@ -80,7 +83,6 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
     Exit status: 0 for a certified class other than harmful, 1 for harmful, 3 for an abstention, 2 for an error.
     """
     from guardrail.certificate import Verdict
-    from guardrail.images import load_images
     from guardrail.smoothing import SmoothedClassifier
 
     with clear_errors():
@@ -88,7 +90,7 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
         if oracle_error is not None:
             settings = settings.model_copy(update={"oracle_error": oracle_error})
         smoothing = settings.make_smoothing(sigma=sigma, samples=samples, alpha=alpha, target_radius=target_radius)
-        pictures = load_images(images)  # before the model, which takes seconds to load
+        pictures = _pictures(images)  # before the model, which takes seconds to load
         classifier = SmoothedClassifier(settings.make_model(), settings.make_oracle(), smoothing)
         certificate = classifier.certify(pictures, prompt)
     if as_json:
@@ -206,6 +208,19 @@ def _settings(config: Path | None, *, quiet: bool) -> Settings:
     if not quiet:
         typer.echo("no model is configured: using the bundled one, which reads signs only", err=True)
     return settings.model_copy(update={"model": "bundled"})
+
+
+def _pictures(files: Sequence[str]) -> list[InputImage]:
+    """Read the images; an error names the file."""
+    from guardrail.images import InputImage, list_sources
+
+    pictures = []
+    for file in list_sources(files):
+        try:
+            pictures.append(InputImage.load(file))
+        except ImageError as error:
+            raise error if str(file) in str(error) else type(error)(f"{file!s:.80}: {error}") from error
+    return pictures
 
 
 def _shown(value: object) -> str:

@@ -65,7 +65,7 @@ def plainly(error: Exception) -> str:
         case FileNotFoundError():
             return "there is no such file or folder"
         case PermissionError():
-            return "you have no permission"
+            return "permission is denied"
         case IsADirectoryError():
             return "it is a folder, not a file"
         case NotADirectoryError() | FileExistsError():
