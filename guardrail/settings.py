@@ -86,6 +86,11 @@ class Settings(BaseSettings):
     """Where decisions are recorded, and operators' overrides kept: the path of a SQLite file, or a database URL."""
     certificate_ttl: float = Field(default=86_400.0, gt=0.0)
 
+    @field_validator("model", "oracle_model")
+    @classmethod
+    def _from_home(cls, given: str | None) -> str | None:
+        return str(Path(given).expanduser()) if given is not None and given.startswith("~") else given
+
     @field_validator("signing_keys", mode="before")
     @classmethod
     def _several(cls, given: object) -> object:
