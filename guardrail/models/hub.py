@@ -35,7 +35,7 @@ def options(source: str | Path, revision: str | None) -> dict[str, Any]:
     reason = _unreachable(source, revision)
     if reason is None:
         return {"revision": revision}
-    if not _is_cached(source, revision):
+    if _cached(source, revision) is None:
         raise ModelError(
             f"cannot load {source}: there is no such folder here, so its weights have to be downloaded, and {reason}; "
             f"connect, or {_FOLDER}"
@@ -94,7 +94,21 @@ def _unreachable(source: str, revision: str | None) -> str | None:
     return None
 
 
-def _is_cached(source: str, revision: str | None) -> bool:
+def commit(source: str, revision: str | None) -> str:
+    """Return the commit of a model that was loaded: its files stand in the cache by it.
+
+    Raises:
+        ModelError: they do not, and no revision was given.
+    """
+    found = _cached(source, revision)
+    if found is None and revision is None:
+        raise ModelError(f"cannot tell which commit of {source} was loaded: give its revision")
+    return found or str(revision)
+
+
+def _cached(source: str, revision: str | None) -> str | None:
+    """Return the commit of a model in the cache; None: it is not there."""
     from huggingface_hub import try_to_load_from_cache
 
-    return isinstance(try_to_load_from_cache(source, "config.json", revision=revision), str)
+    file = try_to_load_from_cache(source, "config.json", revision=revision)
+    return Path(file).parent.name if isinstance(file, str) else None

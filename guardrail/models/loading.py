@@ -134,11 +134,15 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _EXHAUSTED)
 
 
-def pinned_revision(source: str | Path, revision: str | None, config: Any) -> str:  # noqa: ANN401
-    """Return what pins the weights: the given revision of a folder, its content's hash, or the hub's commit."""
+def pinned_revision(source: str | Path, revision: str | None) -> str:
+    """Return what pins the weights that were loaded: a folder's given revision or content's hash, or the hub's commit.
+
+    Raises:
+        ModelError: nothing does.
+    """
     folder = Path(source)
     if not folder.is_dir():
-        return str(getattr(config, "_commit_hash", None) or revision)
+        return hub.commit(str(source), revision)
     if revision is not None:
         return revision
     total = hashlib.sha256()

@@ -120,6 +120,12 @@ def test_the_command_says_it_in_one_line(sign: Path) -> None:  # noqa: F811
     assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
+def test_a_commit_is_never_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hub.commit("some/model", "v1") == "v1"
+    with pytest.raises(ModelError, match="give its revision"):
+        hub.commit("some/model", None)
+
+
 def test_what_was_downloaded_before_is_taken_from_the_cache(sign: Path, tmp_path: Path) -> None:  # noqa: F811
     model = tmp_path / "models--some--model"
     shutil.copytree(CHECKPOINT, model / "snapshots" / COMMIT)
