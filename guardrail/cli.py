@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from guardrail import __version__
 from guardrail.audit.commands import audit, override
@@ -83,6 +83,7 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
     Exit status: 0 for a certified class other than harmful, 1 for harmful, 3 for an abstention, 2 for an error.
     """
     from guardrail.certificate import Verdict
+    from guardrail.certificate_text import sentence, table
     from guardrail.smoothing import SmoothedClassifier
 
     with clear_errors():
@@ -92,14 +93,16 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
         smoothing = settings.make_smoothing(sigma=sigma, samples=samples, alpha=alpha, target_radius=target_radius)
         pictures = _pictures(images)  # before the model, which takes seconds to load
         classifier = SmoothedClassifier(settings.make_model(), settings.make_oracle(), smoothing)
+        if waste := classifier.waste(smoothing.target_radius):
+            typer.echo(f"warning: {waste}", err=True)
+        start = time.perf_counter()
         certificate = classifier.certify(pictures, prompt)
+        seconds = time.perf_counter() - start
     if as_json:
         typer.echo(certificate.model_dump_json(indent=2))
     else:
-        table = Table(show_header=False, title="Certificate")
-        for name, value in certificate.model_dump(mode="json").items():
-            table.add_row(name, f"{value:.6g}" if isinstance(value, float) else _shown(value))
-        Console().print(table)
+        typer.echo(sentence(certificate, seconds))
+        Console().print(table(certificate))
     raise typer.Exit({Verdict.HARMFUL: 1, Verdict.ABSTAIN: 3}.get(certificate.verdict, 0))
 
 
@@ -221,17 +224,6 @@ def _pictures(files: Sequence[str]) -> list[InputImage]:
         except ImageError as error:
             raise error if str(file) in str(error) else type(error)(f"{file!s:.80}: {error}") from error
     return pictures
-
-
-def _shown(value: object) -> str:
-    match value:
-        case None:
-            return "–"
-        case list():
-            return "\n".join(map(str, value)) or "–"
-        case dict():
-            return ", ".join(f"{k} {v}" for k, v in value.items())
-    return str(value)
 
 
 if __name__ == "__main__":

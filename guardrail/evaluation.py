@@ -244,6 +244,10 @@ def report(
     Arguments and errors as `evaluate`; a ConfigurationError also where `out` cannot be written to.
     """
     output_folder(out)
+    for smoothing in smoothings:
+        target = smoothing.target_radius if target_radius is None else target_radius
+        if waste := SmoothedClassifier(model, oracle, smoothing).waste(target):
+            console.print(f"warning: {waste}")
     columns = (TextColumn("certifying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=len(labelled) * len(smoothings))

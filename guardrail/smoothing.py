@@ -261,15 +261,21 @@ class SmoothedClassifier:
 
     def prepare(self, target_radius: float | None = None) -> None:
         """Build the tables of the bound ahead of the first request: up to seconds for budgets of a thousand draws."""
+        if waste := self.waste(target_radius):
+            logger.warning("%s", waste)
+
+    def waste(self, target_radius: float | None = None) -> str | None:
+        """Say why no certificate stops early for this target, so that each costs all draws; None: that may happen."""
         rule = self._rule or ClassRule(("selected",), self.smoothing.alpha_draws, "a class yet to be selected")
-        bound = self._bound(rule, target_radius)
-        if target_radius is not None and self.smoothing.method == "sequential" and isinstance(bound, FixedSample):
-            logger.warning(
-                "a target radius of %g cannot be certified with %d draws at sigma %g: each certificate costs all draws",
-                target_radius,
-                self.smoothing.samples,
-                self.smoothing.sigma,
-            )
+        bound, samples = self._bound(rule, target_radius), self.smoothing.samples
+        if target_radius is None or self.smoothing.method == "fixed" or not isinstance(bound, FixedSample):
+            return None
+        needed = (bound.required_count(self._required_q(c, target_radius), samples) for c in rule.tested)
+        early = " early" if min(needed) <= samples else ""
+        return (
+            f"a target radius of {target_radius:g} cannot be certified{early} with {samples} draws at sigma "
+            f"{self.smoothing.sigma:g}: each certificate costs all draws; lower the target, or raise samples or sigma"
+        )
 
     def _select(
         self, pictures: Sequence[InputImage], prompt: Prompt, target: float | None, deadline: float | None

@@ -39,10 +39,12 @@ def test_version() -> None:
     assert guardrail("--version").stdout.strip() == f"guardrail {__version__}"
 
 
-def test_certify_prints_a_table(sign: Path) -> None:
+def test_certify_prints_a_sentence_and_a_table(sign: Path) -> None:
     done = guardrail("certify", sign, "--prompt", "Follow the sign.", "--samples", "20")
     assert done.returncode == 0, done.stderr
     assert "using the bundled one" in done.stderr
+    assert done.stdout.startswith("harmless: no change of the pixels smaller than L2 0.")
+    assert "(confidence 99.9 %, 20 draws, " in done.stdout.splitlines()[0]
     for word in ("harmless", "radius_original_pixels", "q_lower", "not measured"):
         assert word in done.stdout
 
@@ -53,6 +55,13 @@ def test_certify_as_json_is_a_certificate(sign: Path) -> None:
     certificate = Certificate.from_json(done.stdout)
     assert (certificate.sigma, certificate.draws, certificate.alpha) == (0.25, 30, 0.01)
     assert json.loads(done.stdout)["verdict"] == "harmless"
+
+
+def test_a_target_that_no_draws_reach_is_told_before(sign: Path) -> None:
+    options = ("--samples", "20", "--target-radius", "50", "--json")
+    done = guardrail("certify", sign, "--prompt", "Follow the sign.", *options)
+    assert "warning: a target radius of 50 cannot be certified with 20 draws at sigma 0.5" in done.stderr
+    assert Certificate.from_json(done.stdout).draws == 20
 
 
 @pytest.mark.parametrize(
