@@ -74,6 +74,8 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
         }
         for guard in guards.values():
             guard.warmup()
+    if waste := guards[FOLLOW].classifier.waste(guards[FOLLOW].target_radius):
+        console.print(f"warning: {waste}")
     seen: list[Decision] = []
     chatbots = {
         prompt: GuardedRunnable(LocalChatModel(vlm=model), guard, on_decision=seen.append)
