@@ -265,15 +265,13 @@ class SmoothedClassifier:
             logger.warning("%s", waste)
 
     def waste(self, target_radius: float | None = None) -> str | None:
-        """Say why no certificate stops early for this target, so that each costs all draws; None: that may happen."""
+        """Say that no certificate reaches this target, so that each costs all draws; None: one does if all agree."""
         rule = self._rule or ClassRule(("selected",), self.smoothing.alpha_draws, "a class yet to be selected")
-        bound, samples = self._bound(rule, target_radius), self.smoothing.samples
-        if target_radius is None or self.smoothing.method == "fixed" or not isinstance(bound, FixedSample):
+        fixed = isinstance(self._bound(rule, target_radius), FixedSample)
+        if target_radius is None or self.smoothing.method == "fixed" or not fixed:
             return None
-        needed = (bound.required_count(self._required_q(c, target_radius), samples) for c in rule.tested)
-        early = " early" if min(needed) <= samples else ""
         return (
-            f"a target radius of {target_radius:g} cannot be certified{early} with {samples} draws at sigma "
+            f"a target radius of {target_radius:g} cannot be certified with {self.smoothing.samples} draws at sigma "
             f"{self.smoothing.sigma:g}: each certificate costs all draws; lower the target, or raise samples or sigma"
         )
 
