@@ -223,7 +223,7 @@ def normalise(text: str) -> str:
     return " ".join(visible.casefold().split())
 
 
-def distinct(terms: Iterable[str]) -> tuple[str, ...]:
+def distinct(terms: Iterable[str], fold: Callable[[str], str] = normalise) -> tuple[str, ...]:
     """Return words and phrases, folded for matching, each once.
 
     Raises:
@@ -231,7 +231,7 @@ def distinct(terms: Iterable[str]) -> tuple[str, ...]:
     """
     if isinstance(terms, str):
         raise ConfigurationError(f"give terms as a list, even a single one: [{terms!r}], not {terms!r}")
-    return tuple(dict.fromkeys(filter(None, map(normalise, terms))))
+    return tuple(dict.fromkeys(filter(None, map(fold, terms))))
 
 
 def fingerprint(*parts: object) -> str:
