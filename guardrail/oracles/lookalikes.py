@@ -8,8 +8,8 @@ import unicodedata
 from guardrail.oracles.base import normalise
 
 MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
-"""Marks that can be put on letters of any script (Unicode's combining diacritical marks); those which belong to one
-script, such as vowels of Hindi and Thai, are letters here."""
+"""Marks that can be put on letters of any script (Unicode's combining diacritical marks). Those which belong to one
+script, such as vowels of Hindi and Thai, are part of the word there, and nothing on a Latin letter."""
 
 _LOOKS = {
     "a": "ɑαаᴀᎪꓮ⍺",
@@ -69,14 +69,27 @@ def lookalikes(text: str) -> str:
     text = normalise(text)
     if text.isascii():
         return text
-    apart = "".join(c if c.isascii() else _apart(c) for c in text.translate(_TABLE))
-    ordered = _RUN.sub(lambda run: run[1] and run[1] + "".join(sorted(set(run[2]))), apart.translate(_TABLE))
+    apart = "".join(c if c.isascii() else _apart(c) for c in text.translate(_TABLE)).translate(_TABLE)
+    ordered = _RUN.sub(lambda run: run[1] and run[1] + "".join(sorted(set(run[2]))), _without_strange_marks(apart))
     return " ".join(ordered.split())
 
 
 def unmarked(text: str) -> str:
     """Fold text as `lookalikes` does, and drop all marks."""
     return re.sub(f"[{MARKS}]", "", lookalikes(text))
+
+
+def _without_strange_marks(text: str) -> str:
+    """Drop marks of one other script that follow a Latin letter."""
+    kept: list[str] = []
+    latin = False
+    for c in text:
+        if c.isascii() or unicodedata.category(c)[0] != "M":
+            latin = c.isalpha() and c.isascii()
+        elif latin and not re.match(f"[{MARKS}]", c):
+            continue
+        kept.append(c)
+    return "".join(kept)
 
 
 def _apart(letter: str) -> str:

@@ -90,6 +90,7 @@ class TestLexicon:
             ("b\u0301omb", "harmful"),
             ("bómb, bømb, bo\u0300\u0301\u20ddmb", "harmful"),
             ("b\u0336o\u0336m\u0336b\u0336", "harmful"),
+            ("b\u3099o\u093c\u0301mb", "harmful"),
             ("lіght thé fuse", "harmful"),
             ("bombаstic", "harmless"),
             ("boḿbx, xb́omb", "harmless"),
