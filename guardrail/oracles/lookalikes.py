@@ -94,5 +94,5 @@ def _without_strange_marks(text: str) -> str:
 
 def _apart(letter: str) -> str:
     """Return a letter followed by its marks; as it is where it is made of anything else (Hangul, kana)."""
-    base, *marks = unicodedata.normalize("NFD", letter)
-    return base + "".join(marks) if all(re.match(f"[{MARKS}]", mark) for mark in marks) else letter
+    apart = unicodedata.normalize("NFD", letter)
+    return apart if re.fullmatch(f".[{MARKS}]*", apart, re.DOTALL) else letter
