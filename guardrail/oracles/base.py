@@ -27,6 +27,13 @@ ILLEGIBLE = "illegible"
 """The class of answers that say the picture cannot be read. It is never certified, so it leads to abstention."""
 
 
+READING = 1
+"""Version of how oracles read text: folding, sentences, features, JSON, replies, quotation, clusters; in the names of all
+that do. Raise it with every change of that code by which some answer may get another class: names then differ, and
+neither error rates measured before nor certificates computed before are used with the new code.
+`tests/oracles/test_reading.py` notices most such changes."""
+
+
 @runtime_checkable
 class Oracle(Protocol):
     """Sorts answers into finitely many classes. It sees the answer and the prompt, never the clean image."""
@@ -235,5 +242,5 @@ def distinct(terms: Iterable[str], fold: Callable[[str], str] = normalise) -> tu
 
 
 def fingerprint(*parts: object) -> str:
-    """Return a short hash of what an oracle's judgements depend on, for its name."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:12]
+    """Return a short hash of what an oracle's judgements depend on, for its name; how it reads text (`READING`) is in it."""
+    return hashlib.sha256(json.dumps((READING, parts), sort_keys=True, default=list).encode()).hexdigest()[:12]
