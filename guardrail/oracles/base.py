@@ -28,10 +28,12 @@ ILLEGIBLE = "illegible"
 
 
 READING = 1
-"""Version of how oracles read text: folding, sentences, features, JSON, replies, quotation, clusters; in the names of all
-that do. Raise it with every change of that code by which some answer may get another class: names then differ, and
-neither error rates measured before nor certificates computed before are used with the new code.
-`tests/oracles/test_reading.py` notices most such changes."""
+"""Version of how oracles read text: folding, sentences, features, JSON, replies, quotation, clusters.
+
+It is in the names of all that do. Raise it with every change of that code by which some answer may get another class:
+names then differ, and neither error rates measured before nor certificates computed before are used with the new code.
+`tests/oracles/test_reading.py` notices most such changes.
+"""
 
 
 @runtime_checkable
@@ -242,5 +244,5 @@ def distinct(terms: Iterable[str], fold: Callable[[str], str] = normalise) -> tu
 
 
 def fingerprint(*parts: object) -> str:
-    """Return a short hash of what an oracle's judgements depend on, for its name; how it reads text (`READING`) is in it."""
+    """Return a short hash of what an oracle's judgements depend on, for its name; `READING` is part of it."""
     return hashlib.sha256(json.dumps((READING, parts), sort_keys=True, default=list).encode()).hexdigest()[:12]

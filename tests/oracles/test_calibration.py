@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
+import os
 import shutil
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -107,6 +110,11 @@ class TestReading:
             with pytest.raises(ConfigurationError, match=name):
                 read_labelled(tmp_path / name, CLASSES)
 
+    def test_a_missing_file_and_a_folder_are_told_in_plain_words(self, tmp_path: Path) -> None:
+        for path, complaint in ((tmp_path / "nowhere.csv", "does not exist"), (tmp_path, "is a folder")):
+            with pytest.raises(ConfigurationError, match=rf"{path} {complaint}: give the path of a CSV file"):
+                read_labelled(path, CLASSES)
+
     def test_judgements_from_elsewhere(self, tmp_path: Path) -> None:
         (tmp_path / "labels.csv").write_text(f"{HEADER},said\nr,?,a,harmless,failed: timeout\ns,?,a,harmless,maybe\n")
         with pytest.raises(ConfigurationError, match="line 3: said 'maybe'"):
@@ -136,7 +144,7 @@ class TestCounting:
         done: list[int] = []
         said = judge(Unsure(), rows, done.append)
         assert sum(done) == 6
-        confusion = measure(tmp_path / "labels.csv", rows, said, CLASSES).confusion
+        confusion = measure("labels.csv", b"", rows, said, CLASSES).confusion
         assert confusion.counts["harmful"] == {"harmless": 1, "harmful": 0, "illegible": 0, "failed": 2}
         assert confusion.failed == 2
         assert (confusion.false("harmless", 0.9).count, confusion.false("harmless", 0.9).total) == (1, 3)
@@ -240,6 +248,13 @@ class TestRecord:
         assert record.measured.categories["coded"].false("harmless", 0.95).share == 1.0
         with Image.open(tmp_path / "oracle-error.png") as plot:
             assert np.asarray(plot).std() > 10
+
+    def test_a_pipe_is_read_once_and_its_hash_is_of_what_was_read(self, tmp_path: Path, written: Path) -> None:
+        content, pipe = (written / "labels.csv").read_bytes(), tmp_path / "pipe"
+        os.mkfifo(pipe)
+        writer = threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True)
+        writer.start()
+        assert calibrate(pipe, tmp_path).measured.data_sha256 == hashlib.sha256(content).hexdigest()
 
     def test_layout_may_change_and_content_may_not(self, path: Path, record: Calibration) -> None:
         path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
