@@ -172,6 +172,9 @@ def test_the_command_writes_record_and_plot(tmp_path: Path) -> None:
     assert "not independent" in done.stdout, "captions of one word share texts"
     assert json.loads(out.read_text())["data"] == "pairs.csv"
     assert out.with_suffix(".png").stat().st_size > 10_000
+    failed = guardrail("oracle", "threshold", pairs, "--model", "none", "--out", tmp_path)
+    assert failed.returncode == 2
+    assert f"--out {tmp_path} cannot be a file" in failed.stderr
     failed = guardrail("oracle", "threshold", tmp_path / "no.csv", "--model", MINILM)
     assert failed.returncode == 2
     assert "Traceback" not in failed.stderr
