@@ -236,6 +236,12 @@ def report(
         "certificate's alpha: one coin for all certificates that use these labels. Assumed: "
         f"{error.assumption}. Also assumed, which no alpha covers: {escape(error.transfer or '')}."
     )
+    if failed := measured.confusion.failed:
+        console.print(
+            f"[yellow]{failed} judgements failed, and count as not called '{escape(certified_class)}'. So the bound "
+            "also assumes that judgements of a certificate's draws fail as often: find out why they failed, and measure "
+            "again.[/yellow]"
+        )
     console.print(f"Record: {out / 'oracle-error.json'}   Plot: {out / 'oracle-error.png'}")
     return record
 

@@ -280,7 +280,7 @@ class TestRecord:
         with pytest.raises(ConfigurationError, match="was changed since"):
             Calibration.load(path)
 
-    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"sha256": 1}', "null"])
+    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"sha256": 1}', "null", "[" * 100_000])
     def test_what_is_no_record_is_refused(self, tmp_path: Path, content: str) -> None:
         (tmp_path / "record.json").write_text(content)
         with pytest.raises(ConfigurationError, match=r"record\.json"):
@@ -298,6 +298,9 @@ class TestRecord:
         fewer = WorstCaseError.from_labelled(labels(100, 0, 0, 0), 0.0005)
         with pytest.raises(ValueError, match="100 labels, but 400"):
             Calibration(error=fewer, measured=record.measured)
+        kinder = WorstCaseError.from_labelled(labels(200, 1, 0, 199), 0.0005)
+        with pytest.raises(ValueError, match=r"\(1, 0\) answers falsely called 'harmless' and missed, but \(10, 0\)"):
+            Calibration(error=kinder, measured=record.measured)
 
     def test_oracles_elsewhere_are_taken_at_their_word(self, tmp_path: Path) -> None:
         table = write(tmp_path, answered(50, 50, 3))
