@@ -238,8 +238,8 @@ def report(
     )
     if failed := measured.confusion.failed:
         console.print(
-            f"[yellow]{failed} judgements failed, and count as not called '{escape(certified_class)}'. So the bound "
-            "also assumes that judgements of a certificate's draws fail as often: find out why they failed, and measure "
+            f"[yellow]{failed} judgements failed, and count as not called '{escape(certified_class)}'. So the "
+            "bound also assumes that judgements of a certificate's draws fail as often: find out why, and measure "
             "again.[/yellow]"
         )
     console.print(f"Record: {out / 'oracle-error.json'}   Plot: {out / 'oracle-error.png'}")
