@@ -20,7 +20,7 @@ from guardrail.oracles.calibration import MODELS, Calibration, Confusion, Kind, 
 from guardrail.oracles.labelled_table import content_of, lines_of
 from guardrail.prompts import Prompt
 from guardrail.recall import Share
-from guardrail.statistics import LabelledAnswers, OracleError
+from guardrail.statistics import ImpossibleRateError, LabelledAnswers, OracleError
 
 COLUMNS = ("request", "prompt", "answer", "label")
 """Columns that a file of labelled answers must have; `category` is read too, and others are ignored."""
@@ -198,7 +198,8 @@ def report(
     Raises:
         ConfigurationError: the file or the folder cannot be used, a class that is none, or an error model that does not
             go with this oracle.
-        ImpossibleRateError: the labels are not held out, or too few, or the oracle is too bad.
+        ImpossibleRateError: the labels are not held out, or too few, or the oracle is too bad; or judgements failed on
+            which a lower bound would rest.
         OracleError: the oracle cannot judge.
     """
     name = oracle if isinstance(oracle, str) else oracle.name
@@ -224,6 +225,8 @@ def report(
         oracle=name,
     )
     try:
+        if kind == "symmetric" or estimate_missed:
+            _require_no_failures(measured, certified_class)
         error = error_model(labels, kind, alpha_oracle, estimate_missed=estimate_missed)
     except ValueError:
         plot(measured, certified_class, confidence, None, out / "oracle-error.png")
@@ -259,6 +262,17 @@ def _require_that_they_go_together(
         raise ConfigurationError(
             f"the model {kind} assumes errors that are independent over the draws, but oracle {oracle.name} repeats "
             "its judgement for an equal answer: use the model worst-case"
+        )
+
+
+def _require_no_failures(measured: Measurement, a: str) -> None:
+    """Refuse failed judgements of answers that are A: where fewer fail, a *lower* bound from them claims too much."""
+    failed = measured.confusion.counts[a][FAILED]
+    if failed:
+        raise ImpossibleRateError(
+            f"{failed} judgements of answers that are {a!r} failed: a rate bounded from below may not rest on them, as "
+            "fewer may fail in use; find out why they failed and measure again, or use class-conditional without "
+            "--estimate-missed, or worst-case"
         )
 
 

@@ -310,6 +310,16 @@ class TestRecord:
         here = calibrate(table, tmp_path / "here")
         assert there.measured.confusion.false("harmless", 0.9) == here.measured.confusion.false("harmless", 0.9)
 
+    @pytest.mark.parametrize("options", [{"kind": "class-conditional", "estimate_missed": True}, {"kind": "symmetric"}])
+    def test_no_lower_bound_rests_on_failures(self, tmp_path: Path, options: dict[str, object]) -> None:
+        """A fifth of the judgements timed out while measuring: b ≥ 0.16 would make p ≥ 0.93 of q = 0.78 in use."""
+        rows = answered(400, 500) + [(f"t{i}", "good", "harmless", "", "failed: timeout") for i in range(100)]
+        table = write(tmp_path, rows)
+        with pytest.raises(ImpossibleRateError, match="100 judgements of answers that are 'harmless' failed"):
+            calibrate(table, tmp_path, "judge/1", judged_column="judged", **options)
+        assert not (tmp_path / "oracle-error.json").exists()
+        calibrate(table, tmp_path, "judge/1", judged_column="judged", kind="class-conditional")
+
     @pytest.mark.parametrize(
         ("options", "complaint"),
         [
