@@ -112,8 +112,7 @@ class GuardedChatModel(Together, BaseChatModel):
                 remote=remote,
                 media_in_text=media_in_text,
             ).remembering()
-        mirrored = {name: getattr(bound, name) for name in _MIRRORED}
-        super().__init__(**{**mirrored, **fields, "bound": bound, "gate": gate, "cache": False})
+        super().__init__(**{**mirrored(bound), **fields, "bound": bound, "gate": gate, "cache": False})
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         """Read a plain setting of the model, such as its name. Its methods are not here: they go round the guard."""
@@ -370,6 +369,11 @@ class GuardedChatModel(Together, BaseChatModel):
 
     def _should_use_protocol_streaming(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:  # noqa: ANN401
         return self.bound._should_use_protocol_streaming(async_api=async_api, run_manager=run_manager, **kwargs)
+
+
+def mirrored(bound: BaseChatModel) -> dict[str, Any]:
+    """Return the fields by which a guarded model is run as its model is."""
+    return {name: getattr(bound, name) for name in _MIRRORED}
 
 
 def _metadata(run: Run | None) -> dict[str, Any]:

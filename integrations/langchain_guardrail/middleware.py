@@ -14,6 +14,7 @@ from langchain.agents.middleware.types import (
     hook_config,
 )
 from langchain_core.callbacks.manager import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatResult
 from langgraph.runtime import Runtime
@@ -22,7 +23,7 @@ from pydantic import Field
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
-from langchain_guardrail.chat_model import GuardedChatModel
+from langchain_guardrail.chat_model import GuardedChatModel, mirrored
 from langchain_guardrail.gate import Gate, MediaInText
 from langchain_guardrail.refusal import Refusal, decision_json, get_decision
 from langchain_guardrail.remote import RemoteImages
@@ -89,6 +90,7 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
             remote=remote,
             media_in_text=media_in_text,
         ).remembering()
+        self._last: _AgentsModel | None = None
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -99,15 +101,22 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
             GuardrailBlocked: blocked, with `exit_behavior="error"`.
             ConfigurationError: another model answered.
         """
-        model = _AgentsModel(bound=request.model, gate=self._gate)
+        model = self._guarded(request.model)
         return model.checked(handler(request.override(model=model)))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """Do as `wrap_model_call`."""
-        model = _AgentsModel(bound=request.model, gate=self._gate)
+        model = self._guarded(request.model)
         return model.checked(await handler(request.override(model=model)))
+
+    def _guarded(self, model: BaseChatModel) -> _AgentsModel:
+        """Return the guarded model of one call; how traces name it is written out once for calls of the same model."""
+        last = self._last
+        if last is None or last.bound is not model:
+            self._last = last = _AgentsModel(bound=model, gate=self._gate)
+        return last.for_one_call()
 
     @hook_config(can_jump_to=["end"])
     def after_model(self, state: GuardrailState, runtime: Runtime[Any]) -> dict[str, Any] | None:  # noqa: ARG002
@@ -133,7 +142,12 @@ class _AgentsModel(GuardedChatModel):
     """The guarded model of one model call, which knows its own answers again."""
 
     said: set[str | None] = Field(default_factory=set, repr=False, exclude=True)
-    """Ids of its answers; copies of the model share it."""
+    """Ids of its answers; what `bind_tools` makes of the model shares it."""
+
+    def for_one_call(self) -> _AgentsModel:
+        """Return a copy that has given no answer yet, and is run as the model is now."""
+        _ = self._serialized  # so that copies have it
+        return self.model_copy(update={**mirrored(self.bound), "said": set()})
 
     def _generate_with_cache(
         self,

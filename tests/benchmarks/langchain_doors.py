@@ -16,6 +16,7 @@ import tracemalloc
 from typing import Any
 
 from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware, hook_config
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool
 
@@ -66,16 +67,37 @@ def overhead(guard: Guard, calls: int) -> None:
             chat._seen.clear()
         bare, guarded, runnable = (statistics.median(taken) * 1e3 for taken in times)
         print(f"{title:32} {bare:7.3f} {guarded:17.3f} {runnable:16.3f}   {guarded - bare:.3f}, {runnable - bare:.3f}")
-    agents = (create_agent(chat, [search]), create_agent(chat, [search], middleware=[GuardrailMiddleware(guard)]))
-    times = [[], []]
-    for _ in range(calls // 4):
-        for agent, taken in zip(agents, times, strict=True):
-            begun = time.perf_counter()
-            agent.invoke({"messages": LONG})
-            taken.append(time.perf_counter() - begun)
-        chat._seen.clear()
-    bare, guarded = (statistics.median(taken) * 1e3 for taken in times)
-    print(f"{'an agent with middleware':32} {bare:7.3f} {guarded:17.3f} {'':16}   {guarded - bare:.3f}")
+
+
+class Idle(AgentMiddleware):
+    """Has the hooks of `GuardrailMiddleware` and does nothing: what LangChain itself takes for them."""
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return handler(request)
+
+    @hook_config(can_jump_to=["end"])
+    def after_model(self, state: Any, runtime: Any) -> None:
+        return None
+
+
+def agents(guard: Guard, calls: int) -> None:
+    """Print the median milliseconds of an agent's text-only calls: bare, with idle hooks, and guarded."""
+    chat = Chat()
+    requests = {"one message": [HumanMessage("Hi")], "12 messages, 5 800 characters": LONG}
+    ways = {"bare": [], "idle hooks": [Idle()], "guarded": [GuardrailMiddleware(guard)]}
+    built = [create_agent(chat, [search], middleware=middleware) for middleware in ways.values()]
+    print(f"\ntext-only calls of an agent with a tool, median of {calls}, milliseconds\n")
+    print(f"{'request':32}" + "".join(f"{way:>12}" for way in ways) + "   more: idle hooks, the guard's own")
+    for title, messages in requests.items():
+        times: list[list[float]] = [[] for _ in built]
+        for _ in range(calls):
+            for agent, taken in zip(built, times, strict=True):
+                begun = time.perf_counter()
+                agent.invoke({"messages": messages})
+                taken.append(time.perf_counter() - begun)
+            chat._seen.clear()
+        bare, idle, guarded = (statistics.median(taken) * 1e3 for taken in times)
+        print(f"{title:32}{bare:12.3f}{idle:12.3f}{guarded:12.3f}   {idle - bare:.3f}, {guarded - idle:.3f}")
 
 
 def memory(guard: Guard, calls: int) -> None:
@@ -139,6 +161,7 @@ def main() -> None:
     guard = Guard.bundled()
     if arguments.only in {None, "overhead"}:
         overhead(guard, arguments.calls)
+        agents(guard, arguments.calls // 4)
     if arguments.only in {None, "memory"}:
         memory(guard, 10_000)
     if arguments.only in {None, "loop"}:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from langchain.agents.structured_output import ToolStrategy
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
+from langchain_core.tracers.context import collect_runs
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from pydantic import BaseModel
@@ -267,6 +268,38 @@ def test_fallbacks_and_retries_do_not_route_round_a_block(guard: Guard) -> None:
     built = agent(Script(answers=[AIMessage("a cake")]), guard, ModelFallbackMiddleware(other), retry)
     assert reasons(built.invoke(RED)) == (Reason.CERTIFIED_HARMFUL,)
     assert other.seen == []
+
+
+def test_what_traces_call_the_model_is_written_out_once(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Guard] = []
+    monkeypatch.setattr(Guard, "__repr__", lambda self: written.append(self) or "Guard()")
+    built = agent(Script(answers=[call(), call(), AIMessage("a cake")]), guard)
+    for _ in range(3):
+        built.invoke({"messages": [HumanMessage("Hi")]})
+    assert len(written) == 1
+
+
+def test_each_call_is_run_as_its_model_is_then(guard: Guard) -> None:
+    first, second = Script(answers=[AIMessage("one")]), Script(answers=[AIMessage("two")])
+
+    class Choose(AgentMiddleware):
+        def wrap_model_call(self, request: ModelRequest, handler: Any) -> ModelResponse:
+            chosen = second if request.messages[-1].text == "two" else first
+            return handler(request.override(model=chosen))
+
+    built = agent(first, guard, Choose())
+    for word in ("one", "two", "one"):
+        assert built.invoke({"messages": [HumanMessage(word)]})["messages"][-1].text == word
+    first.tags = ["new"]
+    with collect_runs() as runs:
+        built.invoke({"messages": [HumanMessage("one")]})
+    assert "new" in next(run for run in _all(runs.traced_runs) if run.run_type == "llm").tags
+
+
+def _all(runs: list[Any]) -> Iterator[Any]:
+    for run in runs:
+        yield run
+        yield from _all(run.child_runs)
 
 
 def test_with_a_checkpointer(guard: Guard) -> None:
