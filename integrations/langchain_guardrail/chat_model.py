@@ -129,7 +129,7 @@ class GuardedChatModel(Together, BaseChatModel):
 
     @property
     def guard(self) -> Guard:
-        """What decides."""
+        """What decides; copies share it."""
         return self.gate.guard
 
     # ------------------------------------------------------------------------------------------- with media or not

@@ -107,6 +107,10 @@ class Gate:
         if not isinstance(self.remote, RemoteImages | None):
             raise ConfigurationError(f"remote is RemoteImages([...hosts]), got {self.remote!r}")
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Gate:
+        """Copies of a door share its guard, which holds a model, a store and locks."""
+        return self
+
     @cached_property
     def digest(self) -> str:
         """The guard's."""

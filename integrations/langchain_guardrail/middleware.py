@@ -78,7 +78,6 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
         super().__init__()
         if exit_behavior not in {"end", "error", "replace"}:
             raise ConfigurationError(f"exit_behavior is 'end', 'error' or 'replace', got {exit_behavior!r}")
-        self.guard = guard
         self.exit_behavior = exit_behavior
         self.tools = []
         on_block: Literal["refuse", "raise"] = "raise" if exit_behavior == "error" else "refuse"
@@ -91,6 +90,11 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
             media_in_text=media_in_text,
         ).remembering()
         self._last: _AgentsModel | None = None
+
+    @property
+    def guard(self) -> Guard:
+        """What decides."""
+        return self._gate.guard
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]

@@ -77,7 +77,6 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         if not isinstance(bound, Runnable):
             raise ConfigurationError(f"first the chain, a Runnable, then the guard; got {type(bound).__name__}")
         self.bound = bound
-        self.guard = guard
         self.name = name
         self._gate = Gate(
             guard,
@@ -90,6 +89,11 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         self._shape = shape_of(bound)
         drawn = guard.policy.release == "certified"
         check_shape(bound, self._shape, self._gate.refusal, raises=on_block == "raise", drawn=drawn)
+
+    @property
+    def guard(self) -> Guard:
+        """What decides; copies share it."""
+        return self._gate.guard
 
     def __repr__(self) -> str:
         return f"GuardedRunnable({self.bound!r}, {self.guard!r})"
