@@ -12,10 +12,12 @@ from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 from langchain_core.callbacks.manager import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
 from guardrail.errors import ConfigurationError
@@ -63,6 +65,7 @@ class GuardedChatModel(Together, BaseChatModel):
       `guardrail_decision` and in the run's metadata. With `with_structured_output`, it is None, or the message as
       `raw` with `include_raw=True`.
     - What the model raises passes through unchanged, but for an exception that quotes the unjudged answer.
+    - Tokens of messages with media are estimated: to count them, a model could show them to its provider.
 
     Images that a provider's own tools fetch, or that the model generates, are not seen.
 
@@ -331,9 +334,23 @@ class GuardedChatModel(Together, BaseChatModel):
         """Return the model's own count."""
         return self.bound.get_num_tokens(text)
 
-    def get_num_tokens_from_messages(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> int:  # noqa: ANN401
-        """Return the model's own count."""
-        return self.bound.get_num_tokens_from_messages(messages, *args, **kwargs)
+    def get_num_tokens_from_messages(
+        self,
+        messages: list[BaseMessage],
+        tools: Sequence[Any] | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> int:
+        """Return the model's own count; of messages with media an estimate, `count_tokens_approximately`.
+
+        To count tokens, some models send the messages to their provider, or fetch the images. Nothing is checked for
+        a count, so media go nowhere.
+        """
+        described = None if tools is None else [convert_to_openai_tool(tool) for tool in tools]
+        if self.gate.read(messages, {**kwargs, "tools": described}) is not None:
+            return count_tokens_approximately(messages, tools=described)
+        if tools is not None:
+            kwargs["tools"] = tools
+        return self.bound.get_num_tokens_from_messages(messages, **kwargs)
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return the model's own tokens."""
