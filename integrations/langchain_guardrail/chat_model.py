@@ -279,7 +279,12 @@ class GuardedChatModel(Together, BaseChatModel):
         return self.gate.read(messages, {**options, "stop": stop} if stop else options)
 
     @contextmanager
-    def _together(self, inputs: Sequence[Any], options: dict[str, Any]) -> Iterator[Runnable[Any, Any]]:
+    def _together(
+        self,
+        inputs: Sequence[Any],
+        config: Any,  # noqa: ANN401, ARG002
+        options: dict[str, Any],
+    ) -> Iterator[Runnable[Any, Any]]:
         if all(self.gate.read(value, options) is None for value in inputs):
             yield self
             return

@@ -74,6 +74,7 @@ def read_request(
     allows: Callable[[str], bool] | None = None,
     *,
     searched: bool = True,
+    settings: Mapping[str, Any] | None = None,
 ) -> Request | None:
     """Read an input of any shape that LangChain's users have; None if it carries no media at all.
 
@@ -83,12 +84,16 @@ def read_request(
         options: keyword arguments of the call, searched in the same way (`llm.bind(images=[...])`).
         allows: whether a remote image will be fetched, by its URL; None: none is.
         searched: whether media that are written out in a message's text count; otherwise text is text.
+        settings: what the call configures its chain with, searched as data: clients, models and other services in it
+            are left alone.
     """
     reader = Reader(allows, searched=searched)
     try:
         rewrite = reader.input(value)
         for name, option in (options or {}).items():
             reader.loose({name: option}, "an option", references=True, schema=name in _SCHEMAS)
+        if settings:
+            reader.loose(settings, "the config", references=True, data_only=True)
     except Exception as error:  # noqa: BLE001 - a strange object may raise anything when it is looked at
         return Request((), Prompt(()), (f"an input that cannot be read ({type(error).__name__})",), lambda _: value)
     if not (reader.images or reader.unchecked):

@@ -116,10 +116,15 @@ class Gate:
         """The guard's."""
         return self.guard.digest
 
-    def read(self, value: Any, options: Mapping[str, Any] | None = None) -> Request | None:  # noqa: ANN401
+    def read(
+        self,
+        value: Any,  # noqa: ANN401
+        options: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Request | None:
         """Read what a chain is invoked with; None if it carries no media at all."""
         allows = self.remote.allows if self.remote else None
-        return read_request(value, options, allows, searched=self.media_in_text == "refuse")
+        return read_request(value, options, allows, searched=self.media_in_text == "refuse", settings=settings)
 
     def remembering(self) -> Gate:
         """Return a gate on which the steps of an agent reuse the certificate, also where the guard has no store."""

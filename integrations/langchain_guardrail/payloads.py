@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import array
 import ctypes
+import dataclasses
 import datetime as dt
 import decimal
 import functools
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from langchain_core.messages import ToolMessage
+from langchain_core.runnables import Runnable
 from pydantic import BaseModel
 
 _BASE64_FOLLOWS = re.compile(r";\s*base64\s*,", re.IGNORECASE)
@@ -127,6 +129,7 @@ def find_payload(
     references: bool = False,
     addresses: bool = True,
     schema: bool = False,
+    data_only: bool = False,
 ) -> str | None:
     """Return what a value carries, or could carry, of media, and where; None if it is nothing but text.
 
@@ -136,8 +139,9 @@ def find_payload(
         references: also object to keys that name a medium kept elsewhere (`file_id`, `image_url`, …).
         addresses: also object to addresses of media; False where they are text that no provider follows.
         schema: whether the value describes others, so that a mapping under such a key is its description.
+        data_only: leave objects alone that are no data: clients, models and other services.
     """
-    found = _Search(references, addresses, schema).walk(value, 0)
+    found = _Search(references, addresses, schema, data_only).walk(value, 0)
     return f"{found[0]} {where}{found[1]}" if found else None
 
 
@@ -148,10 +152,11 @@ _Found = tuple[str, str]
 class _Search:
     """One walk through a value, up to the first find."""
 
-    def __init__(self, references: bool, addresses: bool, schema: bool) -> None:
+    def __init__(self, references: bool, addresses: bool, schema: bool, data_only: bool) -> None:
         self._references = references
         self._addresses = addresses
         self._schema = schema
+        self._data_only = data_only
         self._seen: dict[int, object] = {}
         """Values by id, kept so that no other value gets the id of one that was made on the way."""
 
@@ -163,6 +168,8 @@ class _Search:
             return None
         if type(value) not in _SIZED and is_binary(value):
             return f"{type(value).__name__} in", ""
+        if self._data_only and not _is_data(value):
+            return None
         if depth > _DEEPEST or not _is_open(value):
             return f"what cannot be looked at ({type(value).__name__}) in", ""
         self._seen[id(value)] = value
@@ -233,6 +240,13 @@ def _is_open(value: object) -> bool:
     """Whether a value can be looked into without using it up; an iterable of an unknown kind makes what it likes."""
     known = type(value) in _SIZED or isinstance(value, Mapping | Sequence | Set | BaseModel)
     return known or not isinstance(value, Iterable | pathlib.PurePath)
+
+
+def _is_data(value: object) -> bool:
+    """Whether a value holds others, rather than doing something."""
+    if isinstance(value, Runnable):
+        return False
+    return isinstance(value, Mapping | Sequence | Set | BaseModel) or dataclasses.is_dataclass(value)
 
 
 def is_empty(value: object) -> bool:

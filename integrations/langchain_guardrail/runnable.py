@@ -9,6 +9,7 @@ from typing import Any
 
 from langchain_core.callbacks.manager import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.runnables.graph import Graph
 from langchain_core.runnables.utils import ConfigurableFieldSpec
 from langchain_core.utils.pydantic import TypeBaseModel
@@ -40,6 +41,9 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
       answer: where the policy is enforced, a new one without it is raised instead.
     - The decision is in `response_metadata["guardrail"]` of a message (`get_decision`), in a custom event
       `guardrail_decision`, and goes to `on_decision`.
+
+    What `config["configurable"]` holds, and a graph's context, is searched as other values of the input are. Metadata
+    is for traces, and is not.
 
     This door sees what passes through it: put it behind whatever makes images out of text, such as prompt templates
     (`template | GuardedRunnable(model, guard)`), and not before. It cannot see what the chain fetches by itself, what
@@ -104,7 +108,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         Raises:
             GuardrailBlocked: blocked, with `on_block="raise"`.
         """
-        request = self._gate.read(input, kwargs)
+        request = self._gate.read(input, kwargs, settings_of(config))
         if request is None:
             return self.bound.invoke(input, config, **kwargs)
 
@@ -115,7 +119,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002, ANN401
         """Do as `invoke`; the event loop stays free."""
-        request = self._gate.read(input, kwargs)
+        request = self._gate.read(input, kwargs, settings_of(config))
         if request is None:
             return await self.bound.ainvoke(input, config, **kwargs)
 
@@ -130,7 +134,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002, ANN401
         """Stream the chain; of a request with media, the judged answer as one chunk."""
-        request = self._gate.read(input, kwargs)
+        request = self._gate.read(input, kwargs, settings_of(config))
         if request is None:
             yield from self.bound.stream(input, config, **kwargs)
             return
@@ -145,7 +149,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:  # noqa: A002, ANN401
         """Do as `stream`."""
-        request = self._gate.read(input, kwargs)
+        request = self._gate.read(input, kwargs, settings_of(config))
         if request is None:
             async for chunk in self.bound.astream(input, config, **kwargs):
                 yield chunk
@@ -164,8 +168,15 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
             yield chunk
 
     @contextmanager
-    def _together(self, inputs: Sequence[Any], options: dict[str, Any]) -> Iterator[Runnable[Any, Any]]:
-        if all(self._gate.read(value, options) is None for value in inputs):
+    def _together(
+        self,
+        inputs: Sequence[Any],
+        config: Any,  # noqa: ANN401
+        options: dict[str, Any],
+    ) -> Iterator[Runnable[Any, Any]]:
+        configs = config if isinstance(config, Sequence) else [config] * len(inputs)
+        read = (self._gate.read(value, options, settings_of(own)) for value, own in zip(inputs, configs, strict=False))
+        if len(configs) == len(inputs) and all(request is None for request in read):
             yield self.bound
             return
         with self._gate.together() as gate:
@@ -251,6 +262,15 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
     def config_specs(self) -> list[ConfigurableFieldSpec]:
         """The chain's."""
         return self.bound.config_specs
+
+
+def settings_of(config: RunnableConfig | None) -> dict[str, Any]:
+    """Return what a chain's parts can read in their config, the parent run's included; not a graph's own matters."""
+    inherited = (var_child_runnable_config.get() or RunnableConfig()).get("configurable") or {}
+    configurable = {**inherited, **((config or RunnableConfig()).get("configurable") or {})}
+    settings = {name: value for name, value in configurable.items() if not name.startswith("__pregel_")}
+    context = getattr(configurable.get("__pregel_runtime"), "context", None)
+    return settings if context is None else {**settings, "context": context}
 
 
 class _Answer:
