@@ -196,6 +196,7 @@ class Gate:
         metadata: Mapping[str, Any] | None = None,
     ) -> Passage[T]:
         """Do as `run`; the event loop stays free."""
+        await asyncio.sleep(0)  # many requests may begin at once: let others have the loop between reading and checking
         with detached(config) as inner:
             pictures = await asyncio.to_thread(self._load, request)
             decision = await self.guard.acheck(
