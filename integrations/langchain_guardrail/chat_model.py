@@ -350,7 +350,7 @@ class GuardedChatModel(Together, BaseChatModel):
         To count tokens, some models send the messages to their provider, or fetch the images. Nothing is checked for
         a count, so media go nowhere.
         """
-        described = None if tools is None else [convert_to_openai_tool(tool) for tool in tools]
+        described: list[BaseTool | dict[str, Any]] = [convert_to_openai_tool(tool) for tool in tools or ()]
         if self.gate.read(messages, {**kwargs, "tools": described}) is not None:
             return count_tokens_approximately(messages, tools=described)
         if tools is not None:

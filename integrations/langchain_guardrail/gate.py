@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from langchain_guardrail.content import Request, read_request
 from langchain_guardrail.detached import detached
 from langchain_guardrail.refusal import REFUSAL, GuardrailBlocked, Refusal
 from langchain_guardrail.remote import RemoteImages
-from langchain_guardrail.render import Unread
+from langchain_guardrail.render import Unread, answer_text
 
 logger = logging.getLogger(__name__)
 
@@ -179,6 +180,8 @@ class Gate:
             try:
                 output = answer(forwarded, inner)
             except Exception as error:
+                if tells(error) and (told := self._judged(decision, error.args, answer_text)).decision.blocked:
+                    return Passage(told.decision)
                 if not self._quotes(error):
                     raise
             else:
@@ -209,6 +212,10 @@ class Gate:
             try:
                 output = await answer(forwarded, inner)
             except Exception as error:
+                if tells(error):
+                    told = await asyncio.to_thread(self._judged, decision, error.args, answer_text)
+                    if told.decision.blocked:
+                        return Passage(told.decision)
                 if not self._quotes(error):
                     raise
             else:
@@ -274,6 +281,12 @@ class Gate:
                 led.append(last)
                 todo += [last.__cause__, last.__context__]
         return self.guard.policy.enforced and any(isinstance(item, _QUOTING) for item in led)
+
+
+def tells(error: Exception) -> bool:
+    """Whether an exception is a graph's way to say something: an interrupt's value, or an update of another graph."""
+    errors = sys.modules.get("langgraph.errors")
+    return errors is not None and isinstance(error, errors.GraphBubbleUp)
 
 
 def _asker(config: RunnableConfig | None, metadata: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -141,9 +141,7 @@ def loop(guard: Guard, requests: int, runs: int = 3) -> None:
     async def concurrent(door: Any) -> tuple[list[Any], float, float]:
         return await longest_block(asyncio.gather(*(door.ainvoke(value) for value in values)))
 
-    print(
-        f"\n{requests} concurrent requests, three of four with an image of 0.3 to 1.9 million pixels; {runs} runs each\n"
-    )
+    print(f"\n{requests} concurrent requests, three of four with an image of 0.3 to 1.9 million pixels, {runs} times\n")
     print(f"{'':10} {'seconds':>16} {'loop blocked, ms':>20} {'its own work, ms':>20}")
     gc.collect()
     gc.freeze()  # as services do after loading a model: else each full collection walks through all of torch
