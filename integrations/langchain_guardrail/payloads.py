@@ -69,6 +69,12 @@ _REFERENCE_KEY = re.compile(
     re.IGNORECASE,
 )
 _ATTACHMENT_KEY = re.compile(r"(?:.*_)?attachments?", re.IGNORECASE)
+_KEPT = {
+    "previous_response_id": re.compile(r"\S"),
+    "conversation": re.compile(r"conv_"),
+    "cached_content": re.compile(r"(?:.*/)?cachedContents/"),
+}
+"""Keys, and how their values begin, that name a conversation which a provider keeps, images and all."""
 _MEDIA_TYPES = {"image", "image_url", "input_image", "audio", "audio_url", "input_audio", "video", "video_url", "media"}
 _MEDIA_TYPES |= {"file", "input_file", "document", "input_video", "container_upload", "image_file", "non_standard"}
 OPAQUE_KEYS = {"signature", "thought_signature", "encrypted_content", "__gemini_function_call_thought_signatures__"}
@@ -136,7 +142,7 @@ def find_payload(
     Args:
         value: anything; mappings, sequences and objects' attributes are walked.
         where: how to name the value in the answer.
-        references: also object to keys that name a medium kept elsewhere (`file_id`, `image_url`, …).
+        references: also object to keys that name what is kept elsewhere (`file_id`, `image_url`, …).
         addresses: also object to addresses of media; False where they are text that no provider follows.
         schema: whether the value describes others, so that a mapping under such a key is its description.
         data_only: leave objects alone that are no data: clients, models and other services.
@@ -225,6 +231,9 @@ class _Search:
     def _refers(self, key: str, item: Any) -> bool:  # noqa: ANN401
         if self._schema and isinstance(item, Mapping):
             return False
+        if key in _KEPT:
+            name = item.get("id") if isinstance(item, Mapping) else item
+            return isinstance(name, str) and _KEPT[key].match(name) is not None
         if _ATTACHMENT_KEY.fullmatch(key):
             items = item if isinstance(item, list | tuple | set) else [item]
             return any(isinstance(entry, str) and _ATTACHED.match(entry) for entry in items)

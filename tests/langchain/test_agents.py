@@ -19,7 +19,7 @@ from langchain.agents.middleware import (
     PIIMiddleware,
     hook_config,
 )
-from langchain.agents.structured_output import ToolStrategy
+from langchain.agents.structured_output import ProviderStrategy, StructuredOutputValidationError, ToolStrategy
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
@@ -260,6 +260,52 @@ def test_a_fallback_behind_the_guard_is_found(guard: Guard) -> None:
     with pytest.raises(ConfigurationError, match="last"):
         built.invoke(GREEN)
     assert reasons(agent(broken, guard, fallback).invoke(GREEN)) == (Reason.ANSWER_HARMFUL,)
+
+
+class Edit(AgentMiddleware):
+    """Changes the answer on its way back."""
+
+    def __init__(self, change: Callable[[AIMessage], AIMessage]) -> None:
+        super().__init__()
+        self.change = change
+
+    def wrap_model_call(self, request: ModelRequest, handler: Any) -> ModelResponse:
+        response = handler(request)
+        return ModelResponse(result=[self.change(message) for message in response.result])
+
+
+def _in_place(message: AIMessage) -> AIMessage:
+    message.content = "a bomb"
+    return message
+
+
+@pytest.mark.parametrize(
+    "change", [_in_place, lambda m: m.model_copy(update={"content": "a bomb"}), lambda m: AIMessage("a bomb", id=m.id)]
+)
+def test_a_judged_answer_changed_behind_the_guard_is_found(guard: Guard, change: Any) -> None:
+    chat = Script(answers=[AIMessage("a cake")])
+    built = create_agent(chat, [], middleware=[GuardrailMiddleware(guard), Edit(change)], name="cook")
+    with pytest.raises(ConfigurationError, match="last"):
+        built.invoke(GREEN)
+    unchanged = create_agent(chat, [], middleware=[GuardrailMiddleware(guard), Edit(lambda m: m)], name="cook")
+    assert unchanged.invoke(GREEN)["messages"][-1].text == "a cake"
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_refusal_is_no_exception_where_the_provider_structures_answers(guard: Guard, asynchronous: bool) -> None:
+    chat, other = Script(answers=[AIMessage('{"thing": "cake"}')]), Script(answers=[AIMessage('{"thing": "bun"}')])
+    around = [ModelFallbackMiddleware(other), ModelRetryMiddleware(max_retries=2, initial_delay=0.0)]
+    for exit_behavior in ("end", "replace"):
+        options: Any = {"tools": [], "response_format": ProviderStrategy(Seen), "exit_behavior": exit_behavior}
+        built = agent(chat, guard, *around, **options)
+        state = run(built, RED, asynchronous=asynchronous)
+        assert reasons(state) == (Reason.CERTIFIED_HARMFUL,)
+        assert state.get("structured_response") is None
+        assert run(built, GREEN, asynchronous=asynchronous)["structured_response"] == Seen(thing="cake")
+    assert other.seen == []
+    broken = agent(Script(answers=[AIMessage("a cake")]), guard, tools=[], response_format=ProviderStrategy(Seen))
+    with pytest.raises(StructuredOutputValidationError):
+        run(broken, GREEN, asynchronous=asynchronous)
 
 
 def test_fallbacks_and_retries_do_not_route_round_a_block(guard: Guard) -> None:
