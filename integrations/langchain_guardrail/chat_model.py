@@ -12,10 +12,12 @@ from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 from langchain_core.callbacks.manager import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
 from guardrail.errors import ConfigurationError
@@ -63,6 +65,7 @@ class GuardedChatModel(Together, BaseChatModel):
       `guardrail_decision` and in the run's metadata. With `with_structured_output`, it is None, or the message as
       `raw` with `include_raw=True`.
     - What the model raises passes through unchanged, but for an exception that quotes the unjudged answer.
+    - Tokens of messages with media are estimated: to count them, a model could show them to its provider.
 
     Images that a provider's own tools fetch, or that the model generates, are not seen.
 
@@ -112,8 +115,7 @@ class GuardedChatModel(Together, BaseChatModel):
                 remote=remote,
                 media_in_text=media_in_text,
             ).remembering()
-        mirrored = {name: getattr(bound, name) for name in _MIRRORED}
-        super().__init__(**{**mirrored, **fields, "bound": bound, "gate": gate, "cache": False})
+        super().__init__(**{**mirrored(bound), **fields, "bound": bound, "gate": gate, "cache": False})
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         """Read a plain setting of the model, such as its name. Its methods are not here: they go round the guard."""
@@ -130,7 +132,7 @@ class GuardedChatModel(Together, BaseChatModel):
 
     @property
     def guard(self) -> Guard:
-        """What decides."""
+        """What decides; copies share it."""
         return self.gate.guard
 
     # ------------------------------------------------------------------------------------------- with media or not
@@ -277,7 +279,12 @@ class GuardedChatModel(Together, BaseChatModel):
         return self.gate.read(messages, {**options, "stop": stop} if stop else options)
 
     @contextmanager
-    def _together(self, inputs: Sequence[Any], options: dict[str, Any]) -> Iterator[Runnable[Any, Any]]:
+    def _together(
+        self,
+        inputs: Sequence[Any],
+        config: Any,  # noqa: ANN401, ARG002
+        options: dict[str, Any],
+    ) -> Iterator[Runnable[Any, Any]]:
         if all(self.gate.read(value, options) is None for value in inputs):
             yield self
             return
@@ -332,9 +339,23 @@ class GuardedChatModel(Together, BaseChatModel):
         """Return the model's own count."""
         return self.bound.get_num_tokens(text)
 
-    def get_num_tokens_from_messages(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> int:  # noqa: ANN401
-        """Return the model's own count."""
-        return self.bound.get_num_tokens_from_messages(messages, *args, **kwargs)
+    def get_num_tokens_from_messages(
+        self,
+        messages: list[BaseMessage],
+        tools: Sequence[Any] | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> int:
+        """Return the model's own count; of messages with media an estimate, `count_tokens_approximately`.
+
+        To count tokens, some models send the messages to their provider, or fetch the images. Nothing is checked for
+        a count, so media go nowhere.
+        """
+        described: list[BaseTool | dict[str, Any]] = [convert_to_openai_tool(tool) for tool in tools or ()]
+        if self.gate.read(messages, {**kwargs, "tools": described}) is not None:
+            return count_tokens_approximately(messages, tools=described)
+        if tools is not None:
+            kwargs["tools"] = tools
+        return self.bound.get_num_tokens_from_messages(messages, **kwargs)
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return the model's own tokens."""
@@ -370,6 +391,11 @@ class GuardedChatModel(Together, BaseChatModel):
 
     def _should_use_protocol_streaming(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:  # noqa: ANN401
         return self.bound._should_use_protocol_streaming(async_api=async_api, run_manager=run_manager, **kwargs)
+
+
+def mirrored(bound: BaseChatModel) -> dict[str, Any]:
+    """Return the fields by which a guarded model is run as its model is."""
+    return {name: getattr(bound, name) for name in _MIRRORED}
 
 
 def _metadata(run: Run | None) -> dict[str, Any]:

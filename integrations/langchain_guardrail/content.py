@@ -12,7 +12,6 @@ from langchain_core.messages import (
     ChatMessage,
     FunctionMessage,
     HumanMessage,
-    RemoveMessage,
     SystemMessage,
     ToolMessage,
     convert_to_messages,
@@ -45,6 +44,8 @@ _SCHEMAS = {"tools", "functions", "response_format", "ls_structured_output_forma
 """Options that describe values: what is called `image_url` in them is the name of an argument."""
 
 
+_READ = {"content", "type"}
+"""Fields of messages that are read block by block, or say which kind of message it is."""
 _NAMES = {"id", "name", "role", "status", "tool_call_id"}
 """Fields of messages that name something, and refer to no medium."""
 
@@ -73,6 +74,7 @@ def read_request(
     allows: Callable[[str], bool] | None = None,
     *,
     searched: bool = True,
+    settings: Mapping[str, Any] | None = None,
 ) -> Request | None:
     """Read an input of any shape that LangChain's users have; None if it carries no media at all.
 
@@ -82,17 +84,21 @@ def read_request(
         options: keyword arguments of the call, searched in the same way (`llm.bind(images=[...])`).
         allows: whether a remote image will be fetched, by its URL; None: none is.
         searched: whether media that are written out in a message's text count; otherwise text is text.
+        settings: what the call configures its chain with, searched as data: clients, models and other services in it
+            are left alone.
     """
     reader = Reader(allows, searched=searched)
     try:
         rewrite = reader.input(value)
         for name, option in (options or {}).items():
             reader.loose({name: option}, "an option", references=True, schema=name in _SCHEMAS)
+        if settings:
+            reader.loose(settings, "the config", references=True, data_only=True)
     except Exception as error:  # noqa: BLE001 - a strange object may raise anything when it is looked at
         return Request((), Prompt(()), (f"an input that cannot be read ({type(error).__name__})",), lambda _: value)
     if not (reader.images or reader.unchecked):
         return None
-    return Request(tuple(reader.images), Prompt(tuple(reader.turns)), tuple(reader.unchecked), rewrite)
+    return Request(tuple(reader.images), reader.prompt, tuple(reader.unchecked), rewrite)
 
 
 def messages_of(value: Any) -> list[BaseMessage]:  # noqa: ANN401
@@ -118,18 +124,23 @@ class Reader:
         self._allows = allows
         self._searched = searched
         self.images: list[str] = []
-        self.turns: list[Turn] = []
         self.unchecked: list[str] = []
+        self._said: list[tuple[Role, Sequence[Part]]] = []
+
+    @property
+    def prompt(self) -> Prompt:
+        """The conversation as far as it was read; only made where there are images, as most requests have none."""
+        return Prompt(tuple(Turn(role, tuple(parts)) for role, parts in self._said))
 
     def input(self, value: Any) -> Rewrite:  # noqa: ANN401
         """Read a whole input; return its rewrite."""
         match value:
             case str():
                 self._found(string_payload(value), "the input")
-                self.turns.append(Turn("user", (value,)))
+                self._said.append(("user", (value,)))
             case StringPromptValue():
                 self._found(text_payload(value.text), "the input")
-                self.turns.append(Turn("user", (value.text,)))
+                self._said.append(("user", (value.text,)))
             case PromptValue():
                 messages = self.messages(value.to_messages())
                 return lambda pictures: ChatPromptValue(messages=messages(pictures))
@@ -171,7 +182,8 @@ class Reader:
         for number, (item, message, role) in enumerate(zip(items, messages, roles, strict=True)):
             parts, content = self._message(message, role)
             if whole or number <= last:
-                self.turns += [Turn(role, tuple(parts))] if parts else []
+                if parts:
+                    self._said.append((role, parts))
             else:
                 late += [part for part in parts if isinstance(part, ImagePlace)]
             rewrites.append(_rewriter(item, message, content))
@@ -186,17 +198,15 @@ class Reader:
 
     def _add_to_last_human_turn(self, places: list[Part]) -> None:
         """Show images of an agent's later steps together with the human's: what was said meanwhile is no part of it."""
-        spoken = self.turns.pop().parts if self.turns and self.turns[-1].role == "user" else ()
-        self.turns.append(Turn("user", (*spoken, *places)))
+        spoken = self._said.pop()[1] if self._said and self._said[-1][0] == "user" else ()
+        self._said.append(("user", (*spoken, *places)))
 
     def _message(self, message: BaseMessage, role: Role) -> tuple[list[Part], Rewrite | None]:
         """Read one message; return what it says, and the rewrite of its content, None if it stays as it is."""
         parts: list[Part] = []
-        if isinstance(message, RemoveMessage):
-            return parts, None
         before = len(self.images)
-        blocks = [message.content] if isinstance(message.content, str) else message.content
-        rewrites = [self._block(block, role, parts) for block in blocks]
+        content = message.content
+        rewrites = [self._block(block, role, parts) for block in ([content] if isinstance(content, str) else content)]
         self._fields(message)
         try:
             if calls := calls_text(message):
@@ -241,13 +251,11 @@ class Reader:
 
     def _fields(self, message: BaseMessage) -> None:
         """Search everything of a message but its content. A tool's artifact never reaches a model."""
-        fields = {**vars(message), **(message.model_extra or {})}
+        fields = {**vars(message), **message.model_extra} if message.model_extra else vars(message)
         for name, value in fields.items():
-            if (
-                name in {"content", "type"}
-                or is_empty(value)
-                or (name == "artifact" and isinstance(message, ToolMessage))
-            ):
+            if value is None or name in _READ or is_empty(value):
+                continue
+            if name == "artifact" and isinstance(message, ToolMessage):
                 continue
             if name in _NAMES and type(value) is str:
                 self._found(string_payload(value), f"the {name} of a {message.type} message")

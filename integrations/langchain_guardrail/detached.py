@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -31,13 +31,15 @@ def detached(config: RunnableConfig | None = None) -> Iterator[RunnableConfig]:
     inner = RunnableConfig(**{key: value for key, value in config.items() if key not in _RUN_KEYS})  # type: ignore[typeddict-item]
     inner["callbacks"] = []
     inner["configurable"] = _mute(config.get("configurable") or {})
-    with ExitStack() as stack:
-        stack.enter_context(_set(var_child_runnable_config, inner))
-        stack.enter_context(_set(tracing_v2_callback_var, None))
-        for variable, *_ in _configure_hooks:
-            stack.enter_context(_set(variable, None))
-        stack.enter_context(tracing_context(enabled=False))
-        yield inner
+    hidden: list[ContextVar[Any]] = [tracing_v2_callback_var, *(variable for variable, *_ in _configure_hooks)]
+    tokens = [(variable, variable.set(None)) for variable in hidden]
+    tokens.append((var_child_runnable_config, var_child_runnable_config.set(inner)))
+    try:
+        with tracing_context(enabled=False):
+            yield inner
+    finally:
+        for variable, token in reversed(tokens):
+            variable.reset(token)
 
 
 def _mute(configurable: dict[str, Any]) -> dict[str, Any]:
@@ -47,12 +49,3 @@ def _mute(configurable: dict[str, Any]) -> dict[str, Any]:
     if runtime is not None:
         muted["__pregel_runtime"] = runtime.override(stream_writer=lambda _: None)
     return muted
-
-
-@contextmanager
-def _set(variable: ContextVar[Any], value: object) -> Iterator[None]:
-    token = variable.set(value)
-    try:
-        yield
-    finally:
-        variable.reset(token)

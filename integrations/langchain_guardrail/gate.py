@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from langchain_guardrail.content import Request, read_request
 from langchain_guardrail.detached import detached
 from langchain_guardrail.refusal import REFUSAL, GuardrailBlocked, Refusal
 from langchain_guardrail.remote import RemoteImages
-from langchain_guardrail.render import Unread
+from langchain_guardrail.render import Unread, answer_text
 
 logger = logging.getLogger(__name__)
 
@@ -107,15 +108,24 @@ class Gate:
         if not isinstance(self.remote, RemoteImages | None):
             raise ConfigurationError(f"remote is RemoteImages([...hosts]), got {self.remote!r}")
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Gate:
+        """Copies of a door share its guard, which holds a model, a store and locks."""
+        return self
+
     @cached_property
     def digest(self) -> str:
         """The guard's."""
         return self.guard.digest
 
-    def read(self, value: Any, options: Mapping[str, Any] | None = None) -> Request | None:  # noqa: ANN401
+    def read(
+        self,
+        value: Any,  # noqa: ANN401
+        options: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Request | None:
         """Read what a chain is invoked with; None if it carries no media at all."""
         allows = self.remote.allows if self.remote else None
-        return read_request(value, options, allows, searched=self.media_in_text == "refuse")
+        return read_request(value, options, allows, searched=self.media_in_text == "refuse", settings=settings)
 
     def remembering(self) -> Gate:
         """Return a gate on which the steps of an agent reuse the certificate, also where the guard has no store."""
@@ -170,6 +180,8 @@ class Gate:
             try:
                 output = answer(forwarded, inner)
             except Exception as error:
+                if tells(error) and (told := self._judged(decision, error.args, answer_text)).decision.blocked:
+                    return Passage(told.decision)
                 if not self._quotes(error):
                     raise
             else:
@@ -187,6 +199,7 @@ class Gate:
         metadata: Mapping[str, Any] | None = None,
     ) -> Passage[T]:
         """Do as `run`; the event loop stays free."""
+        await asyncio.sleep(0)  # many requests may begin at once: let others have the loop between reading and checking
         with detached(config) as inner:
             pictures = await asyncio.to_thread(self._load, request)
             decision = await self.guard.acheck(
@@ -199,6 +212,10 @@ class Gate:
             try:
                 output = await answer(forwarded, inner)
             except Exception as error:
+                if tells(error):
+                    told = await asyncio.to_thread(self._judged, decision, error.args, answer_text)
+                    if told.decision.blocked:
+                        return Passage(told.decision)
                 if not self._quotes(error):
                     raise
             else:
@@ -264,6 +281,12 @@ class Gate:
                 led.append(last)
                 todo += [last.__cause__, last.__context__]
         return self.guard.policy.enforced and any(isinstance(item, _QUOTING) for item in led)
+
+
+def tells(error: Exception) -> bool:
+    """Whether an exception is a graph's way to say something: an interrupt's value, or an update of another graph."""
+    errors = sys.modules.get("langgraph.errors")
+    return errors is not None and isinstance(error, errors.GraphBubbleUp)
 
 
 def _asker(config: RunnableConfig | None, metadata: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class LocalChatModel(BaseChatModel):
         if reader.unchecked:
             raise ImageError(f"this model takes texts, and images in standard blocks: {'; '.join(reader.unchecked)}")
         pictures = load_images(reader.images, ImageLimits())
-        prompt = Prompt.of(Prompt(tuple(reader.turns)), len(pictures))
+        prompt = Prompt.of(reader.prompt, len(pictures))
         clean = tuple(resize(picture.pixels, self._size(picture)) for picture in pictures)
         self.vlm.check(prompt, [image.shape[:2] for image in clean])
         draw = Draw(clean, prompt, 0.0, NoiseStream.derive(bytes(32), prompt.digest.encode(), "estimation"), 0)

@@ -13,7 +13,9 @@ from langchain.agents.middleware.types import (
     OmitFromInput,
     hook_config,
 )
+from langchain.agents.structured_output import StructuredOutputError
 from langchain_core.callbacks.manager import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatResult
 from langgraph.runtime import Runtime
@@ -22,10 +24,11 @@ from pydantic import Field
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
-from langchain_guardrail.chat_model import GuardedChatModel
+from langchain_guardrail.chat_model import GuardedChatModel, mirrored
 from langchain_guardrail.gate import Gate, MediaInText
-from langchain_guardrail.refusal import Refusal, decision_json, get_decision
+from langchain_guardrail.refusal import METADATA_KEY, Refusal, decision_json, get_decision
 from langchain_guardrail.remote import RemoteImages
+from langchain_guardrail.render import Snapshot, snapshot
 
 
 class GuardrailState(AgentState[Any]):
@@ -40,9 +43,9 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
     The model of each request is replaced by a `GuardedChatModel`, which sees what the model would: system message,
     history, tools' results, and what other middleware made of them. Everything said there holds here.
 
-    Put it last in the list: a middleware behind it could call another model. One that does is found by its answer,
-    which the guarded model did not give, and that is an error. Models that other middleware call for themselves
-    (summaries, selection of tools) are not the agent's: give them a `GuardedChatModel`.
+    Put it last in the list: a middleware behind it could call another model, or change a judged answer. One that does
+    is found by its answer, which the guarded model did not give, and that is an error. Models that other middleware
+    call for themselves (summaries, selection of tools) are not the agent's: give them a `GuardedChatModel`.
 
     The decision is in `response_metadata["guardrail"]` of the agent's message (`get_decision`), and in the state, as
     `guardrail`.
@@ -77,7 +80,6 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
         super().__init__()
         if exit_behavior not in {"end", "error", "replace"}:
             raise ConfigurationError(f"exit_behavior is 'end', 'error' or 'replace', got {exit_behavior!r}")
-        self.guard = guard
         self.exit_behavior = exit_behavior
         self.tools = []
         on_block: Literal["refuse", "raise"] = "raise" if exit_behavior == "error" else "refuse"
@@ -89,6 +91,12 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
             remote=remote,
             media_in_text=media_in_text,
         ).remembering()
+        self._last: _AgentsModel | None = None
+
+    @property
+    def guard(self) -> Guard:
+        """What decides."""
+        return self._gate.guard
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -99,15 +107,28 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
             GuardrailBlocked: blocked, with `exit_behavior="error"`.
             ConfigurationError: another model answered.
         """
-        model = _AgentsModel(bound=request.model, gate=self._gate)
-        return model.checked(handler(request.override(model=model)))
+        model = self._guarded(request.model)
+        try:
+            return model.checked(handler(request.override(model=model)))
+        except StructuredOutputError as error:
+            return model.checked(_unless_refused(error))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """Do as `wrap_model_call`."""
-        model = _AgentsModel(bound=request.model, gate=self._gate)
-        return model.checked(await handler(request.override(model=model)))
+        model = self._guarded(request.model)
+        try:
+            return model.checked(await handler(request.override(model=model)))
+        except StructuredOutputError as error:
+            return model.checked(_unless_refused(error))
+
+    def _guarded(self, model: BaseChatModel) -> _AgentsModel:
+        """Return the guarded model of one call; how traces name it is written out once for calls of the same model."""
+        last = self._last
+        if last is None or last.bound is not model:
+            self._last = last = _AgentsModel(bound=model, gate=self._gate)
+        return last.for_one_call()
 
     @hook_config(can_jump_to=["end"])
     def after_model(self, state: GuardrailState, runtime: Runtime[Any]) -> dict[str, Any] | None:  # noqa: ARG002
@@ -132,8 +153,13 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
 class _AgentsModel(GuardedChatModel):
     """The guarded model of one model call, which knows its own answers again."""
 
-    said: set[str | None] = Field(default_factory=set, repr=False, exclude=True)
-    """Ids of its answers; copies of the model share it."""
+    said: dict[str | None, Snapshot | None] = Field(default_factory=dict, repr=False, exclude=True)
+    """Its answers by their ids, and as they were where they were judged; what `bind_tools` makes of it shares them."""
+
+    def for_one_call(self) -> _AgentsModel:
+        """Return a copy that has given no answer yet, and is run as the model is now."""
+        _ = self._serialized  # so that copies have it
+        return self.model_copy(update={**mirrored(self.bound), "said": {}})
 
     def _generate_with_cache(
         self,
@@ -154,21 +180,45 @@ class _AgentsModel(GuardedChatModel):
         return self._noted(await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs))
 
     def _noted(self, result: ChatResult) -> ChatResult:
-        self.said.update(generation.message.id for generation in result.generations)
+        for generation in result.generations:
+            message = generation.message
+            self.said[message.id] = _as_judged(message) if METADATA_KEY in message.response_metadata else None
         return result
 
     def checked(self, response: ModelResponse[Any]) -> ModelResponse[Any]:
-        """Return an answer that this model gave.
+        """Return an answer that this model gave, as it was judged.
 
         Raises:
             ConfigurationError: it gave no such answer.
         """
-        if any(isinstance(message, AIMessage) and message.id not in self.said for message in response.result):
+        if not all(self._gave(message) for message in response.result if isinstance(message, AIMessage)):
             raise ConfigurationError(
-                "an answer does not come from the guarded model: a middleware behind GuardrailMiddleware gave it, or "
-                "asked another model; put GuardrailMiddleware last in the agent's list"
+                "an answer does not come from the guarded model: a middleware behind GuardrailMiddleware gave it, "
+                "changed it, or asked another model; put GuardrailMiddleware last in the agent's list"
             )
         return response
+
+    def _gave(self, message: AIMessage) -> bool:
+        judged = self.said.get(message.id)
+        return message.id in self.said and (judged is None or judged == _as_judged(message))
+
+
+def _as_judged(message: BaseMessage) -> Snapshot:
+    """Take down an answer without its name, which agents give it."""
+    kind, fields = snapshot(message)
+    return kind, {name: value for name, value in fields.items() if name != "name"}
+
+
+def _unless_refused(error: StructuredOutputError) -> ModelResponse[Any]:
+    """Return a refusal that could not be read as structured output: an exception would be tried again elsewhere.
+
+    Raises:
+        StructuredOutputError: it was no refusal.
+    """
+    decision = get_decision(error.ai_message)
+    if decision is None or not decision.blocked:
+        raise error
+    return ModelResponse(result=[error.ai_message])
 
 
 def _answers(messages: list[Any]) -> list[AIMessage]:

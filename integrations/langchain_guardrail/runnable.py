@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.callbacks.manager import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.runnables.graph import Graph
 from langchain_core.runnables.utils import ConfigurableFieldSpec
 from langchain_core.utils.pydantic import TypeBaseModel
@@ -16,13 +18,20 @@ from langchain_core.utils.pydantic import TypeBaseModel
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
+from guardrail.prompts import Prompt
 from langchain_guardrail.content import Request, messages_of
 from langchain_guardrail.gate import Gate, MediaInText, OnBlock, Passage
+from langchain_guardrail.memory import memories
 from langchain_guardrail.observe import aannounce, announce
 from langchain_guardrail.refusal import REFUSAL, Refusal, Shape, attach, check_shape, say, shape_like, shape_of
 from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import Snapshot, answer_text, snapshot
 from langchain_guardrail.together import Together
+
+_REMEMBERED = (
+    "media in the chain's memory of the conversation, which this door cannot certify with what is new: guard the model "
+    "behind the memory, by GuardedChatModel or GuardrailMiddleware"
+)
 
 
 class GuardedRunnable(Together, Runnable[Any, Any]):
@@ -40,6 +49,13 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
       answer: where the policy is enforced, a new one without it is raised instead.
     - The decision is in `response_metadata["guardrail"]` of a message (`get_decision`), in a custom event
       `guardrail_decision`, and goes to `on_decision`.
+
+    A chain that keeps conversations for itself (a graph with a checkpointer, a `RunnableWithMessageHistory`) shows its
+    model what does not pass this door. Its memory is looked at before each call, and once there are images in it, a
+    call is `Policy.on_error`'s; guard the model in it instead, by `GuardedChatModel` or `GuardrailMiddleware`.
+
+    What `config["configurable"]` holds, and a graph's context, is searched as other values of the input are. Metadata
+    is for traces, and is not.
 
     This door sees what passes through it: put it behind whatever makes images out of text, such as prompt templates
     (`template | GuardedRunnable(model, guard)`), and not before. It cannot see what the chain fetches by itself, what
@@ -59,7 +75,8 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         name: the run's name in traces.
 
     Raises:
-        ConfigurationError: the chain yields neither messages nor text, and nothing says what a block returns.
+        ConfigurationError: the chain yields neither messages nor text, and nothing says what a block returns; or it
+            is a graph with `checkpointer=True`.
     """
 
     def __init__(
@@ -77,7 +94,6 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         if not isinstance(bound, Runnable):
             raise ConfigurationError(f"first the chain, a Runnable, then the guard; got {type(bound).__name__}")
         self.bound = bound
-        self.guard = guard
         self.name = name
         self._gate = Gate(
             guard,
@@ -87,9 +103,15 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
             remote=remote,
             media_in_text=media_in_text,
         )
+        self._memories = memories(bound)
         self._shape = shape_of(bound)
         drawn = guard.policy.release == "certified"
         check_shape(bound, self._shape, self._gate.refusal, raises=on_block == "raise", drawn=drawn)
+
+    @property
+    def guard(self) -> Guard:
+        """What decides; copies share it."""
+        return self._gate.guard
 
     def __repr__(self) -> str:
         return f"GuardedRunnable({self.bound!r}, {self.guard!r})"
@@ -100,7 +122,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         Raises:
             GuardrailBlocked: blocked, with `on_block="raise"`.
         """
-        request = self._gate.read(input, kwargs)
+        request = self._read(input, config, kwargs)
         if request is None:
             return self.bound.invoke(input, config, **kwargs)
 
@@ -111,7 +133,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002, ANN401
         """Do as `invoke`; the event loop stays free."""
-        request = self._gate.read(input, kwargs)
+        request = await self._aread(input, config, kwargs)
         if request is None:
             return await self.bound.ainvoke(input, config, **kwargs)
 
@@ -126,7 +148,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002, ANN401
         """Stream the chain; of a request with media, the judged answer as one chunk."""
-        request = self._gate.read(input, kwargs)
+        request = self._read(input, config, kwargs)
         if request is None:
             yield from self.bound.stream(input, config, **kwargs)
             return
@@ -141,7 +163,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:  # noqa: A002, ANN401
         """Do as `stream`."""
-        request = self._gate.read(input, kwargs)
+        request = await self._aread(input, config, kwargs)
         if request is None:
             async for chunk in self.bound.astream(input, config, **kwargs):
                 yield chunk
@@ -159,9 +181,31 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         async for chunk in self._atransform_stream_with_config(one(), guarded, config):
             yield chunk
 
+    def _read(self, value: Any, config: RunnableConfig | None, options: dict[str, Any]) -> Request | None:  # noqa: ANN401
+        request = self._gate.read(value, options, settings_of(config))
+        return self._with_memory(request, [memory.read(config) for memory in self._memories], value)
+
+    async def _aread(self, value: Any, config: RunnableConfig | None, options: dict[str, Any]) -> Request | None:  # noqa: ANN401
+        request = self._gate.read(value, options, settings_of(config))
+        return self._with_memory(request, [await memory.aread(config) for memory in self._memories], value)
+
+    def _with_memory(self, request: Request | None, remembered: list[Any], value: Any) -> Request | None:  # noqa: ANN401
+        """Add media that the chain remembers, which cannot be certified here together with what is new."""
+        if all(self._gate.read(each) is None for each in remembered):
+            return request
+        request = request or Request((), Prompt(()), (), lambda _: value)
+        return replace(request, unchecked=(*request.unchecked, _REMEMBERED))
+
     @contextmanager
-    def _together(self, inputs: Sequence[Any], options: dict[str, Any]) -> Iterator[Runnable[Any, Any]]:
-        if all(self._gate.read(value, options) is None for value in inputs):
+    def _together(
+        self,
+        inputs: Sequence[Any],
+        config: Any,  # noqa: ANN401
+        options: dict[str, Any],
+    ) -> Iterator[Runnable[Any, Any]]:
+        configs = config if isinstance(config, Sequence) else [config] * len(inputs)
+        read = (self._gate.read(value, options, settings_of(own)) for value, own in zip(inputs, configs, strict=False))
+        if len(configs) == len(inputs) and not self._memories and all(request is None for request in read):
             yield self.bound
             return
         with self._gate.together() as gate:
@@ -247,6 +291,15 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
     def config_specs(self) -> list[ConfigurableFieldSpec]:
         """The chain's."""
         return self.bound.config_specs
+
+
+def settings_of(config: RunnableConfig | None) -> dict[str, Any]:
+    """Return what a chain's parts can read in their config, the parent run's included; not a graph's own matters."""
+    inherited = (var_child_runnable_config.get() or RunnableConfig()).get("configurable") or {}
+    configurable = {**inherited, **((config or RunnableConfig()).get("configurable") or {})}
+    settings = {name: value for name, value in configurable.items() if not name.startswith("__pregel_")}
+    context = getattr(configurable.get("__pregel_runtime"), "context", None)
+    return settings if context is None else {**settings, "context": context}
 
 
 class _Answer:

@@ -14,7 +14,12 @@ class Together(Runnable[Any, Any]):
     """A door whose batches share the model's batches; text goes the chain's own way."""
 
     @abstractmethod
-    def _together(self, inputs: Sequence[Any], options: dict[str, Any]) -> AbstractContextManager[Runnable[Any, Any]]:
+    def _together(
+        self,
+        inputs: Sequence[Any],
+        config: Any,  # noqa: ANN401
+        options: dict[str, Any],
+    ) -> AbstractContextManager[Runnable[Any, Any]]:
         """Give what serves a batch: a door like this one, or what is behind it where there is only text."""
 
     def batch(
@@ -26,7 +31,7 @@ class Together(Runnable[Any, Any]):
         **kwargs: Any,  # noqa: ANN401
     ) -> list[Any]:
         """Run on several inputs; those with media are certified together."""
-        with self._together(inputs, kwargs) as door:
+        with self._together(inputs, config, kwargs) as door:
             batch = Runnable.batch if isinstance(door, Together) else type(door).batch
             return batch(door, inputs, config, return_exceptions=return_exceptions, **kwargs)
 
@@ -39,7 +44,7 @@ class Together(Runnable[Any, Any]):
         **kwargs: Any,  # noqa: ANN401
     ) -> list[Any]:
         """Do as `batch`."""
-        with self._together(inputs, kwargs) as door:
+        with self._together(inputs, config, kwargs) as door:
             batch = Runnable.abatch if isinstance(door, Together) else type(door).abatch
             return await batch(door, inputs, config, return_exceptions=return_exceptions, **kwargs)
 
@@ -53,7 +58,7 @@ class Together(Runnable[Any, Any]):
     ) -> Iterator[tuple[int, Any]]:
         """Do as `batch`; each result comes when it is ready, with the number of its input."""
         options: Any = {"return_exceptions": return_exceptions, **kwargs}
-        with self._together(inputs, kwargs) as door:
+        with self._together(inputs, config, kwargs) as door:
             batch = Runnable.batch_as_completed if isinstance(door, Together) else type(door).batch_as_completed
             yield from batch(door, inputs, config, **options)
 
@@ -67,7 +72,7 @@ class Together(Runnable[Any, Any]):
     ) -> AsyncIterator[tuple[int, Any]]:
         """Do as `batch_as_completed`."""
         options: Any = {"return_exceptions": return_exceptions, **kwargs}
-        with self._together(inputs, kwargs) as door:
+        with self._together(inputs, config, kwargs) as door:
             batch = Runnable.abatch_as_completed if isinstance(door, Together) else type(door).abatch_as_completed
             async for result in batch(door, inputs, config, **options):
                 yield result

@@ -155,7 +155,16 @@ Blocks are judged by their payload. **Checked**: decoded, certified, and sent on
 _ENDING = """
 The four columns are the message that holds the block; nested blocks (in a `tool_result`), tool arguments,
 `additional_kwargs`, options of the call and other values of the input are searched in the same way. A `ToolMessage`'s
-artifact never reaches a model and is left alone. Written by `python -m tests.langchain.forms`, from what the tests run.
+artifact never reaches a model and is left alone.
+
+An option that names a conversation which the provider keeps, images and all (`previous_response_id`, `conversation`,
+`cached_content`), is refused: send the messages instead.
+
+`GuardedRunnable` searches `config["configurable"]` and a graph's context as well, as its chain could put them into a
+prompt: text, containers and data classes in them, not clients, models and other services. `config["metadata"]` is for
+traces; no part of LangChain puts it into a prompt, and it is not searched.
+
+Written by `python -m tests.langchain.forms`, from what the tests run.
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,10 +19,11 @@ from langchain.agents.middleware import (
     PIIMiddleware,
     hook_config,
 )
-from langchain.agents.structured_output import ToolStrategy
+from langchain.agents.structured_output import ProviderStrategy, StructuredOutputValidationError, ToolStrategy
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
+from langchain_core.tracers.context import collect_runs
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from pydantic import BaseModel
@@ -261,12 +262,90 @@ def test_a_fallback_behind_the_guard_is_found(guard: Guard) -> None:
     assert reasons(agent(broken, guard, fallback).invoke(GREEN)) == (Reason.ANSWER_HARMFUL,)
 
 
+class Edit(AgentMiddleware):
+    """Changes the answer on its way back."""
+
+    def __init__(self, change: Callable[[AIMessage], AIMessage]) -> None:
+        super().__init__()
+        self.change = change
+
+    def wrap_model_call(self, request: ModelRequest, handler: Any) -> ModelResponse:
+        response = handler(request)
+        return ModelResponse(result=[self.change(message) for message in response.result])
+
+
+def _in_place(message: AIMessage) -> AIMessage:
+    message.content = "a bomb"
+    return message
+
+
+@pytest.mark.parametrize(
+    "change", [_in_place, lambda m: m.model_copy(update={"content": "a bomb"}), lambda m: AIMessage("a bomb", id=m.id)]
+)
+def test_a_judged_answer_changed_behind_the_guard_is_found(guard: Guard, change: Any) -> None:
+    chat = Script(answers=[AIMessage("a cake")])
+    built = create_agent(chat, [], middleware=[GuardrailMiddleware(guard), Edit(change)], name="cook")
+    with pytest.raises(ConfigurationError, match="last"):
+        built.invoke(GREEN)
+    unchanged = create_agent(chat, [], middleware=[GuardrailMiddleware(guard), Edit(lambda m: m)], name="cook")
+    assert unchanged.invoke(GREEN)["messages"][-1].text == "a cake"
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_refusal_is_no_exception_where_the_provider_structures_answers(guard: Guard, asynchronous: bool) -> None:
+    chat, other = Script(answers=[AIMessage('{"thing": "cake"}')]), Script(answers=[AIMessage('{"thing": "bun"}')])
+    around = [ModelFallbackMiddleware(other), ModelRetryMiddleware(max_retries=2, initial_delay=0.0)]
+    for exit_behavior in ("end", "replace"):
+        options: Any = {"tools": [], "response_format": ProviderStrategy(Seen), "exit_behavior": exit_behavior}
+        built = agent(chat, guard, *around, **options)
+        state = run(built, RED, asynchronous=asynchronous)
+        assert reasons(state) == (Reason.CERTIFIED_HARMFUL,)
+        assert state.get("structured_response") is None
+        assert run(built, GREEN, asynchronous=asynchronous)["structured_response"] == Seen(thing="cake")
+    assert other.seen == []
+    broken = agent(Script(answers=[AIMessage("a cake")]), guard, tools=[], response_format=ProviderStrategy(Seen))
+    with pytest.raises(StructuredOutputValidationError):
+        run(broken, GREEN, asynchronous=asynchronous)
+
+
 def test_fallbacks_and_retries_do_not_route_round_a_block(guard: Guard) -> None:
     other = Script(answers=[AIMessage("a cake")])
     retry = ModelRetryMiddleware(max_retries=2, initial_delay=0.0)
     built = agent(Script(answers=[AIMessage("a cake")]), guard, ModelFallbackMiddleware(other), retry)
     assert reasons(built.invoke(RED)) == (Reason.CERTIFIED_HARMFUL,)
     assert other.seen == []
+
+
+def test_what_traces_call_the_model_is_written_out_once(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Guard] = []
+    monkeypatch.setattr(Guard, "__repr__", lambda self: written.append(self) or "Guard()")
+    built = agent(Script(answers=[call(), call(), AIMessage("a cake")]), guard)
+    for _ in range(3):
+        built.invoke({"messages": [HumanMessage("Hi")]})
+    assert len(written) == 1
+
+
+def test_each_call_is_run_as_its_model_is_then(guard: Guard) -> None:
+    first, second = Script(answers=[AIMessage("one")]), Script(answers=[AIMessage("two")])
+
+    class Choose(AgentMiddleware):
+        def wrap_model_call(self, request: ModelRequest, handler: Any) -> ModelResponse:
+            chosen = second if request.messages[-1].text == "two" else first
+            return handler(request.override(model=chosen))
+
+    built = agent(first, guard, Choose())
+    for word in ("one", "two", "one"):
+        assert built.invoke({"messages": [HumanMessage(word)]})["messages"][-1].text == word
+    first.tags = ["new"]
+    with collect_runs() as runs:
+        built.invoke({"messages": [HumanMessage("one")]})
+    assert "new" in next(run for run in _all(runs.traced_runs) if run.run_type == "llm").tags
+
+
+def _all(runs: list[Any]) -> Iterator[Any]:
+    for run in runs:
+        yield run
+        yield from _all(run.child_runs)
 
 
 def test_with_a_checkpointer(guard: Guard) -> None:

@@ -13,14 +13,14 @@ from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackH
 from langchain_core.globals import set_llm_cache
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, trim_messages
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_core.tools import tool
 from langchain_core.tracers.context import collect_runs
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from guardrail import Decision, Guard, Policy, Reason
 from guardrail.errors import ConfigurationError
@@ -114,6 +114,32 @@ def test_runs_as_the_model_does(guard: Guard) -> None:
     assert model.invoke(GREEN).content == chat.invoke("Hi").content
     assert (model._llm_type, model._get_ls_params()) == (chat._llm_type, chat._get_ls_params())
     assert model.get_num_tokens_from_messages.__func__ is not BaseChatModel.get_num_tokens_from_messages
+
+
+class Counting(Chat):
+    """Remembers what it counted, as a model that asks its provider would have sent it."""
+
+    counted: list[Any] = Field(default_factory=list)
+
+    def get_num_tokens_from_messages(self, messages: Any, tools: Any = None) -> int:
+        self.counted.append((messages, tools))
+        return 1000 * len(messages)
+
+
+def test_media_go_nowhere_to_be_counted(guard: Guard) -> None:
+    chat = Counting()
+    model = GuardedChatModel(chat, guard)
+    history = [HumanMessage("Hi"), AIMessage("Hello")]
+    assert model.get_num_tokens_from_messages(history) == 2000
+    assert model.get_num_tokens_from_messages(history, tools=[look]) == 2000
+    assert chat.counted == [(history, None), (history, [look])]
+    strange = [HumanMessage([{"type": "image", "file_id": "file-1"}])]
+    tool = {"type": "function", "function": {"name": "f", "description": url("red"), "parameters": {}}}
+    for messages, tools in ((GREEN, None), (RED, [look]), (strange, None), (history, [tool])):
+        assert 0 < model.get_num_tokens_from_messages(messages, tools=tools) < 1000
+    assert model.get_num_tokens_from_messages(GREEN) < model.get_num_tokens_from_messages([*GREEN, *GREEN])
+    assert trim_messages([*history, *GREEN], max_tokens=95, token_counter=model, strategy="last") == GREEN
+    assert all(counted == history or len(counted) == 0 for counted, _ in chat.counted)
 
 
 def test_settings_can_be_read_but_methods_that_go_round_the_guard_cannot(guard: Guard) -> None:

@@ -13,7 +13,7 @@ from langchain_core.messages import HumanMessage
 
 from guardrail import Guard, Smoothing
 from guardrail.models.base import Answer, Draw
-from langchain_guardrail import GuardedChatModel, GuardedRunnable, get_decision
+from langchain_guardrail import GuardedChatModel, GuardedRunnable, gate, get_decision
 from tests.langchain.chains import Brightness, Chat, content, image_block
 
 REQUESTS: list[Any] = [
@@ -95,6 +95,21 @@ def test_the_event_loop_stays_free_while_the_guard_works(guard: Guard) -> None:
 
 
 @pytest.mark.parametrize("door", [GuardedChatModel, GuardedRunnable])
+def test_requests_that_begin_at_once_share_the_loop(guard: Guard, door: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    read, detached = gate.Gate.read, gate.detached
+    monkeypatch.setattr(gate.Gate, "read", lambda *args: steps.append("read") or read(*args))
+    monkeypatch.setattr(gate, "detached", lambda config: steps.append("checked") or detached(config))
+    guarded = door(Chat(), guard)
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(guarded.ainvoke(request) for request in REQUESTS[:5]))
+
+    asyncio.run(all_at_once())
+    assert steps == ["read"] * 5 + ["checked"] * 5
+
+
+@pytest.mark.parametrize("door", [GuardedChatModel, GuardedRunnable])
 def test_a_cancelled_request_stops_drawing(guard: Guard, door: Any) -> None:
     vlm, chat = Slow(0.05), Chat()
     looks = tuple(range(5, 101, 5))
@@ -128,8 +143,6 @@ def test_a_timeout_of_the_caller_passes_through(guard: Guard) -> None:
 
 
 def test_pictures_are_read_off_the_loop(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
-    from langchain_guardrail import gate
-
     where: list[threading.Thread] = []
     load = gate.load_images
     monkeypatch.setattr(gate, "load_images", lambda *args: where.append(threading.current_thread()) or load(*args))

@@ -181,6 +181,29 @@ def test_options_are_searched_too(guard: Guard) -> None:
     assert door.chain.bind(tools=tools).get_name()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"previous_response_id": "resp_123"},
+        {"previous_response_id": "0b6e7c1e-4f6c-4f0e-9d6b-2f4b7c1f0a11"},
+        {"conversation": "conv_123"},
+        {"extra_body": {"conversation": {"id": "conv_123"}}},
+        {"cached_content": "cachedContents/123"},
+        {"cached_content": "projects/p/locations/l/cachedContents/123"},
+    ],
+)
+def test_conversations_that_a_provider_keeps_fail_closed(guard: Guard, options: dict[str, Any]) -> None:
+    assert Door(guard).reasons("Hi", **options) == (Reason.UNCHECKED_MEDIA,)
+    model = GuardedChatModel(Chat(), guard)
+    assert get_decision(model.invoke("Hi", **options)).reasons == (Reason.UNCHECKED_MEDIA,)  # type: ignore[union-attr]
+
+
+def test_conversations_that_are_values_pass(guard: Guard) -> None:
+    model = GuardedChatModel(Chat(), guard)
+    for options in ({"previous_response_id": None}, {"conversation": "Hi"}, {"conversation": [{"content": "Hi"}]}):
+        assert get_decision(model.invoke("Hi", **options)) is None
+
+
 def test_a_reason_names_no_payload(guard: Guard) -> None:
     answer = GuardedRunnable(Chat(), guard).invoke([HumanMessage(["?", UNCHECKED["google media"]])])
     (detail,) = get_decision(answer).details  # type: ignore[union-attr]

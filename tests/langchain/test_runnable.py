@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField, Runnable, RunnableConfig, RunnableLambda, RunnablePassthrough
 from langchain_core.tracers.context import collect_runs
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from pydantic import BaseModel
 
 from guardrail import Guard, Reason
 from guardrail.models.base import Answer, Draw
@@ -229,6 +233,93 @@ def test_a_template_before_the_door_is_checked(guard: Guard) -> None:
     chain = TEMPLATE | GuardedRunnable(Chat(), guard)
     assert reasons(chain.invoke({"image_data": b64("red")})) == (Reason.CERTIFIED_HARMFUL,)
     assert reasons(chain.invoke({"image_data": b64("green")})) == ()
+
+
+class Sketch(BaseModel):
+    note: str
+    drawing: Any = None
+
+
+CONFIGURED: dict[str, Any] = {
+    "base64": {"picture": b64("red")},
+    "bytes": {"picture": file(picture("red"))},
+    "PIL": {"picture": picture("red")},
+    "data URL": {"system": f"Look at {url('red')}"},
+    "nested": {"persona": [{"avatar": {"data": b64("red")}}]},
+    "message": {"example": HumanMessage(content("red"))},
+    "model": {"sketch": Sketch(note="?", drawing=file(picture("red")))},
+    "file id": {"image_file_id": "file-1"},
+}
+WAYS_OF_ONE: dict[str, Callable[[Runnable[Any, Any], RunnableConfig], Any]] = {
+    "invoke": lambda door, config: door.invoke("Hi", config),
+    "ainvoke": lambda door, config: asyncio.run(door.ainvoke("Hi", config)),
+    "stream": lambda door, config: next(iter(door.stream("Hi", config))),
+    "astream": lambda door, config: asyncio.run(gather(door.astream("Hi", config)))[0],
+    "batch": lambda door, config: door.batch(["Hi"], config)[0],
+    "batch of configs": lambda door, config: door.batch(["Hi", "Ho"], [{}, config])[1],
+    "abatch": lambda door, config: asyncio.run(door.abatch(["Hi"], [config]))[0],
+    "batch_as_completed": lambda door, config: next(iter(door.batch_as_completed(["Hi"], config)))[1],
+    "bound config": lambda door, config: door.with_config(config).invoke("Hi"),
+    "inherited": lambda door, config: RunnableLambda(lambda value: door.invoke(value)).invoke("Hi", config),  # noqa: PLW0108 - or it is passed on
+}
+
+
+@pytest.mark.parametrize("way", WAYS_OF_ONE)
+@pytest.mark.parametrize("configured", CONFIGURED)
+def test_media_in_the_config_fail_closed(guard: Guard, configured: str, way: str) -> None:
+    asked: list[Any] = []
+
+    def ask(value: Any, config: RunnableConfig) -> AIMessage:
+        asked.append(config.get("configurable"))
+        return AIMessage("ok")
+
+    config: RunnableConfig = {"configurable": CONFIGURED[configured]}
+    assert reasons(WAYS_OF_ONE[way](GuardedRunnable(RunnableLambda(ask), guard), config)) == (Reason.UNCHECKED_MEDIA,)
+    assert CONFIGURED[configured] not in asked
+
+
+def test_a_field_that_the_config_fills_is_no_way_round(guard: Guard) -> None:
+    template = ChatPromptTemplate.from_messages([("user", [{"type": "image_url", "image_url": {"url": "{picture}"}}])])
+    prompts = template.configurable_fields(partial_variables=ConfigurableField(id="variables"))
+    guarded = GuardedRunnable(prompts | Chat(), guard)
+    answer = guarded.invoke({}, {"configurable": {"variables": {"picture": url("red")}}})
+    assert reasons(answer) == (Reason.UNCHECKED_MEDIA,)
+
+
+def test_services_in_the_config_are_left_alone(guard: Guard) -> None:
+    class Client:
+        def __init__(self) -> None:
+            self.key = b"secret"
+            self.cache = {"logo": url()}
+
+    settings = {
+        "thread_id": "7",
+        "user": Client(),
+        "root": Path("notes"),
+        "model": Chat(says=url()),
+        "n": [1, {"a": 2}],
+    }
+    config: RunnableConfig = {"configurable": settings, "metadata": {"logo": url()}}
+    answer = GuardedRunnable(Chat(), guard).invoke("Hi", config)
+    assert get_decision(answer) is None
+    assert reasons(GuardedRunnable(Chat(), guard).invoke(GREEN, config)) == ()
+
+
+def test_a_graphs_own_matters_are_no_media_but_its_context_is_searched(guard: Guard) -> None:
+    guarded = GuardedRunnable(Chat(), guard)
+
+    def chat(state: MessagesState, config: RunnableConfig) -> Any:
+        return {"messages": [guarded.invoke(state["messages"], config)]}
+
+    builder = StateGraph(MessagesState, context_schema=dict)
+    builder.add_node("chat", chat)  # type: ignore[call-overload]
+    builder.add_edge(START, "chat")
+    graph = builder.compile(checkpointer=InMemorySaver())
+    config: RunnableConfig = {"configurable": {"thread_id": "7"}}
+    said = graph.invoke({"messages": [HumanMessage("Hi")]}, config, context={"tone": "kind"})["messages"][-1]
+    assert get_decision(said) is None
+    shown = graph.invoke({"messages": [HumanMessage("Hi")]}, config, context={"picture": b64("red")})["messages"][-1]
+    assert reasons(shown) == (Reason.UNCHECKED_MEDIA,)
 
 
 def test_streams_of_one(guard: Guard) -> None:
