@@ -12,7 +12,8 @@ from guardrail.oracles.base import normalise
 from guardrail.oracles.chat_classifier import quoted
 from guardrail.oracles.clustering import stars
 from guardrail.oracles.lookalikes import lookalikes
-from guardrail.oracles.refusal_features import compiled, features
+from guardrail.oracles.refusal_features import compiled, read
+from guardrail.oracles.refusal_giving import PATTERNS, gives
 from guardrail.oracles.sentences import sentences
 from guardrail.prompts import Prompt
 
@@ -28,7 +29,12 @@ CORPUS = (
     "x" * 400 + " y" * 200,
 )
 ROBOT = ActionOracle({"left": ["left"], "right": ["right"], "stop": ["halt", "stop"]})
-PATTERNS = compiled()
+COMPILED = compiled(PATTERNS)
+
+
+def refusals(answer: str) -> object:
+    reading = read(answer, COMPILED, 250)
+    return reading and ([round(n, 9) for n in reading.numbers()], gives(answer, reading, COMPILED))
 
 
 def alike(answer: str, representative: str) -> bool:
@@ -39,7 +45,7 @@ READERS: dict[str, tuple[Callable[[str], object], str]] = {
     "normalise": (normalise, "ac2b9765f0970825"),
     "lookalikes": (lookalikes, "3689c98d9c0af611"),
     "sentences": (sentences, "c9c6f98985a84594"),
-    "refusals": (lambda text: [round(n, 9) for n in features(text, PATTERNS, 250) or ()], "14040793ffa4a19f"),
+    "refusals": (refusals, "0aa47b2751c7b98a"),
     "actions": (lambda text: ROBOT.classify([text], [Prompt(())]), "6abff2ecf7910169"),
     "quotation": (quoted, "16ec99ae478d2bf7"),
     "clusters": (lambda text: stars(dict.fromkeys([*CORPUS, text], 1), CORPUS, alike), "711c3c483e5277fa"),
@@ -50,8 +56,8 @@ VERSION = 1
 
 @pytest.mark.parametrize("reader", READERS)
 def test_another_reading_has_another_version(reader: str) -> None:
-    read, pinned = READERS[reader]
-    digest = hashlib.sha256(repr([read(text) for text in CORPUS]).encode()).hexdigest()[:16]
+    reads, pinned = READERS[reader]
+    digest = hashlib.sha256(repr([reads(text) for text in CORPUS]).encode()).hexdigest()[:16]
     assert (digest, base.READING) == (pinned, VERSION), (
         f"oracles read text otherwise than at version {VERSION}: raise READING in guardrail/oracles/base.py, "
         f"and pin it here with {digest!r} for {reader}"
