@@ -42,8 +42,8 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
 
     - Images are checked jointly, with the text up to the last human turn, and go on as `Policy.forward` says. Media
       that cannot be checked is `Policy.on_error`'s.
-    - The chain runs where no callback, tracer or stream of the caller sees it, and its judged answer comes in one
-      chunk. The answer is all of its output but the request's own messages; what cannot be written out for judging
+    - The chain runs where no callback, tracer or stream of the caller sees it, nor the state of a graph around it, and
+      its judged answer comes in one chunk. The answer is all of its output but the request's own messages; what cannot be written out for judging
       (a generator, bytes) is `Policy.on_error`'s, as `oracle_failed`.
     - What the chain raises passes through unchanged, but for an `OutputParserException`, which quotes the unjudged
       answer: where the policy is enforced, a new one without it is raised instead.
