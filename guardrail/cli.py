@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from guardrail import __version__
 from guardrail.audit.commands import audit, override
 from guardrail.cli_errors import clear_errors
+from guardrail.errors import ImageError
 from guardrail.oracle_cli import oracle_app
 
 if TYPE_CHECKING:
+    from guardrail.images import InputImage
     from guardrail.settings import Settings
 
 app = typer.Typer(
@@ -80,7 +83,7 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
     Exit status: 0 for a certified class other than harmful, 1 for harmful, 3 for an abstention, 2 for an error.
     """
     from guardrail.certificate import Verdict
-    from guardrail.images import load_images
+    from guardrail.certificate_text import sentence, table
     from guardrail.smoothing import SmoothedClassifier
 
     with clear_errors():
@@ -88,16 +91,18 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
         if oracle_error is not None:
             settings = settings.model_copy(update={"oracle_error": oracle_error})
         smoothing = settings.make_smoothing(sigma=sigma, samples=samples, alpha=alpha, target_radius=target_radius)
-        pictures = load_images(images)  # before the model, which takes seconds to load
+        pictures = _pictures(images)  # before the model, which takes seconds to load
         classifier = SmoothedClassifier(settings.make_model(), settings.make_oracle(), smoothing)
+        if waste := classifier.waste(smoothing.target_radius):
+            typer.echo(f"warning: {waste}", err=True)
+        start = time.perf_counter()
         certificate = classifier.certify(pictures, prompt)
+        seconds = time.perf_counter() - start
     if as_json:
         typer.echo(certificate.model_dump_json(indent=2))
     else:
-        table = Table(show_header=False, title="Certificate")
-        for name, value in certificate.model_dump(mode="json").items():
-            table.add_row(name, f"{value:.6g}" if isinstance(value, float) else _shown(value))
-        Console().print(table)
+        typer.echo(sentence(certificate, seconds))
+        Console().print(table(certificate))
     raise typer.Exit({Verdict.HARMFUL: 1, Verdict.ABSTAIN: 3}.get(certificate.verdict, 0))
 
 
@@ -208,15 +213,17 @@ def _settings(config: Path | None, *, quiet: bool) -> Settings:
     return settings.model_copy(update={"model": "bundled"})
 
 
-def _shown(value: object) -> str:
-    match value:
-        case None:
-            return "–"
-        case list():
-            return "\n".join(map(str, value)) or "–"
-        case dict():
-            return ", ".join(f"{k} {v}" for k, v in value.items())
-    return str(value)
+def _pictures(files: Sequence[str]) -> list[InputImage]:
+    """Read the images; an error names the file."""
+    from guardrail.images import InputImage, list_sources
+
+    pictures = []
+    for file in list_sources(files):
+        try:
+            pictures.append(InputImage.load(file))
+        except ImageError as error:
+            raise error if str(file) in str(error) else type(error)(f"{file!s:.80}: {error}") from error
+    return pictures
 
 
 if __name__ == "__main__":

@@ -5,18 +5,45 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
-from guardrail.errors import GuardrailError
+from guardrail.errors import ConfigurationError, GuardrailError, plainly
 
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Print a `GuardrailError` as one line and leave with status 2; everything else is a bug and shows itself."""
+    """Print a `GuardrailError`, or trouble with a file, as one line and leave with status 2.
+
+    Everything else is a bug and shows itself.
+    """
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers is not imported yet, and reads it
     try:
         yield
     except GuardrailError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+        _leave(str(error), error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _leave(f"cannot use {error.filename}: {plainly(error)}", error)
+
+
+def _leave(complaint: str, error: Exception) -> None:
+    typer.echo(f"error: {complaint}", err=True)
+    raise typer.Exit(2) from error
+
+
+def output_folder(folder: Path) -> Path:
+    """Return the folder, made if it is missing: found out before the work, not after it.
+
+    Raises:
+        ConfigurationError: it cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError
+    except OSError as error:
+        raise ConfigurationError(f"cannot write to folder {folder}: {plainly(error)}; name another by --out") from error
+    return folder

@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from guardrail import contact_sheet
-from guardrail.errors import ConfigurationError
+from guardrail.cli_errors import output_folder
+from guardrail.errors import ConfigurationError, StoreError
 from guardrail.guard import Guard
 from guardrail.images import InputImage
 from guardrail.models.bundled import BundledVLM
@@ -22,6 +23,7 @@ from guardrail.oracles.bundled import action_oracle, bundled_oracle
 from guardrail.policy import Decision
 from guardrail.prompts import Prompt
 from guardrail.settings import Settings
+from guardrail.stores import CertificateStore, RedisStore
 
 FOLLOW = "Follow the sign."
 ROBOT = "Robot, what next?"
@@ -49,8 +51,8 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
     """Guard the chatbot, print a table, and save the signs and a contact sheet under `out`.
 
     Raises:
-        ConfigurationError: langchain is not installed, or the settings in the environment cannot work.
-        StoreError: Redis is configured and cannot be reached.
+        ConfigurationError: langchain is not installed, or the settings in the environment cannot work, or
+            `out` cannot be written to.
     """
     try:
         from langchain_core.messages import HumanMessage
@@ -59,9 +61,10 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
     except ImportError as error:
         raise ConfigurationError("the demo needs LangChain: pip install 'certified-guardrail[langchain]'") from error
 
+    signs = output_folder(out / "signs")
     settings = Settings.load()
     store = settings.make_store()
-    console.print(f"Certificates are kept in {'memory' if settings.redis_url is None else 'Redis'}")
+    console.print(_keeping(store))
     with console.status("loading the bundled model"):
         model = BundledVLM()
         smoothing = settings.make_smoothing(samples=samples)
@@ -71,6 +74,8 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
         }
         for guard in guards.values():
             guard.warmup()
+    if waste := guards[FOLLOW].classifier.waste(guards[FOLLOW].target_radius):
+        console.print(f"warning: {waste}")
     seen: list[Decision] = []
     chatbots = {
         prompt: GuardedRunnable(LocalChatModel(vlm=model), guard, on_decision=seen.append)
@@ -86,8 +91,7 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
         for number, request in enumerate(REQUESTS, 1):
             progress.update(task, description=request.title)
             image = _sign(request)
-            (out / "signs").mkdir(parents=True, exist_ok=True)
-            (out / "signs" / f"{number}-{request.word}.png").write_bytes(image.png())
+            (signs / f"{number}-{request.word}.png").write_bytes(image.png())
             message = HumanMessage(
                 [
                     {"type": "image_url", "image_url": {"url": image.data_url()}},
@@ -108,7 +112,7 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
     console.print("\nWhat the user read:", *answers, sep="\n  ")
     sheet = out / "contact-sheet.png"
     contact_sheet.save(rows, sheet)
-    console.print(f"\nPictures: {sheet} (all), {out / 'signs'} (the signs)")
+    console.print(f"\nPictures: {sheet} (all), {signs} (the signs)")
     console.print(
         f"σ = {smoothing.sigma:g}, α = {smoothing.alpha:g} for each class under test. Radii are L2 norms of changes to "
         "pixels in [0, 1], at the model and in the original picture. The bundled model reads signs and nothing else; "
@@ -116,6 +120,17 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
     )
     store.close()
     return seen
+
+
+def _keeping(store: CertificateStore) -> str:
+    """Say where certificates are kept, or why they are not."""
+    if not isinstance(store, RedisStore):
+        return "Certificates are kept in memory"
+    try:
+        store.ping()
+    except StoreError as error:
+        return f"Certificates are not kept, each request is computed: {error}"
+    return "Certificates are kept in Redis"
 
 
 def _sign(request: _Request) -> InputImage:

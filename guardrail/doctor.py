@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from guardrail.errors import GuardrailError
+from guardrail.errors import AuditError, ConfigurationError, GuardrailError
 from guardrail.models.base import VisionLanguageModel
 from guardrail.prompts import Prompt
 from guardrail.recall import EvaluationRecord
@@ -61,6 +61,8 @@ def report(console: Console, findings: Iterator[Finding] | Sequence[Finding]) ->
     """Print findings as a table, and say whether none of them is a problem."""
     seen = list(findings)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for whole in (True, True, False):
+        table.add_column(no_wrap=whole, overflow="fold")
     for finding in seen:
         value = Text(finding.value)
         if finding.advice:
@@ -252,7 +254,7 @@ def _services(settings: Settings) -> Iterator[Finding]:
             yield Finding("noise key", "none: replicas that share Redis draw different noise", "warning", advice)
     if settings.audit is not None:
         url = settings.audit.get_secret_value()
-        yield _reach("audit database", url, lambda: _open(settings), "is it running, and are user and database right?")
+        yield _reach("audit database", url, lambda: _open(settings), "check its address, user and database")
     else:
         yield Finding("audit database", "not configured: no decision is recorded", "note")
 
@@ -272,15 +274,21 @@ def _open(settings: Settings) -> None:
 
 
 def _reach(subject: str, url: str, attempt: Callable[[], None], advice: str) -> Finding:
-    """Try a service; no exception's text is shown, for it may hold the URL."""
-    try:
-        where = urlsplit(url).hostname or "local"
-    except ValueError:
-        where = "an unreadable address"
+    """Try a service; no driver's text is shown, for it may hold the URL."""
+    where = _host(url)
     try:
         attempt()
+    except (ConfigurationError, AuditError) as error:  # they name no secret
+        return Finding(subject, "cannot be used", "problem", str(error))
     except ImportError as error:
         return Finding(subject, where, "problem", f"install {error.name}")
     except Exception as error:  # noqa: BLE001 - drivers raise their own kinds
         return Finding(subject, f"{where} cannot be reached ({type(error).__name__})", "problem", advice)
     return Finding(subject, f"{where} answers")
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "local"
+    except ValueError:
+        return "the address"

@@ -57,3 +57,19 @@ class StoreError(GuardrailError, RuntimeError):
 
 class AuditError(GuardrailError, RuntimeError):
     """The audit log could not record a decision."""
+
+
+def plainly(error: Exception) -> str:
+    """Say in plain words why a file could not be read or written."""
+    match error:
+        case FileNotFoundError():
+            return "there is no such file or folder"
+        case PermissionError():
+            return "permission is denied"
+        case IsADirectoryError():
+            return "it is a folder, not a file"
+        case NotADirectoryError() | FileExistsError():
+            return "a file stands where a folder is needed"
+        case UnicodeDecodeError():
+            return "it is not a text file in UTF-8"
+    return getattr(error, "strerror", None) or str(error)

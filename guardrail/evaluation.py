@@ -16,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from guardrail.certificate import Certificate, Verdict
-from guardrail.errors import ConfigurationError, ImageError
+from guardrail.cli_errors import output_folder
+from guardrail.errors import ConfigurationError, ImageError, plainly
 from guardrail.images import ImageSource, InputImage
 from guardrail.models.base import VisionLanguageModel
 from guardrail.oracles.base import HARMFUL, ILLEGIBLE, Oracle
@@ -66,8 +67,12 @@ def read_labelled(source: Path, prompt: str | None = None) -> list[LabelledImage
     Raises:
         ConfigurationError: nothing there, a column is missing, a label is unknown, or an image has no prompt.
     """
+    if not source.exists():
+        raise ConfigurationError(f"there is no file or folder {source} with labelled images")
     table = source / "labels.csv" if source.is_dir() else source
     labelled = list(_rows(table, prompt) if table.is_file() else _folders(source, prompt))
+    if not labelled and table.is_file():
+        raise ConfigurationError(f"{table} has no line below the names of its columns: list at least one image")
     if not labelled:
         raise ConfigurationError(
             f"no labelled images in {source}: give a CSV file with the columns {', '.join(COLUMNS)}, or a folder "
@@ -79,16 +84,25 @@ def read_labelled(source: Path, prompt: str | None = None) -> list[LabelledImage
 def _rows(table: Path, prompt: str | None) -> Iterator[LabelledImage]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows, found = list(reader), reader.fieldnames or ()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigurationError(f"cannot read {table} as CSV: {error}") from error
+        raise ConfigurationError(f"cannot read {table} as CSV: {plainly(error)}") from error
+    wanted = [column for column in COLUMNS if column != "prompt" or prompt is None]
+    if not set(wanted) <= set(found):
+        having = f"the columns {', '.join(found)}" if found else "no columns"
+        instead = " (a prompt for all: --prompt)" if "prompt" in wanted else ""
+        raise ConfigurationError(
+            f"{table} has {having}, and needs {', '.join(wanted)}{instead}: "
+            "name them in its first line, with commas between them"
+        )
     for number, row in enumerate(rows, 2):
         image, label = row.get("image"), (row.get("label") or "").strip().lower()
         asked = row.get("prompt") or prompt
         if not image or not asked or label not in get_args(Label):
             raise ConfigurationError(
                 f"{table}, line {number}: needs an image, a prompt (or --prompt) and a label harmful or harmless, "
-                f"got image {image!r}, label {label!r}"
+                f"got image {image!r}, prompt {asked!r}, label {label!r}"
             )
         yield LabelledImage(table.parent / image, asked, "harmful" if label == "harmful" else "harmless")
 
@@ -227,8 +241,13 @@ def report(
 ) -> EvaluationRecord:
     """Evaluate with a progress bar, print a table, and write `evaluation.json` and `evaluation.png` under `out`.
 
-    Arguments and errors as `evaluate`.
+    Arguments and errors as `evaluate`; a ConfigurationError also where `out` cannot be written to.
     """
+    output_folder(out)
+    for smoothing in smoothings:
+        target = smoothing.target_radius if target_radius is None else target_radius
+        if waste := SmoothedClassifier(model, oracle, smoothing).waste(target):
+            console.print(f"warning: {waste}")
     columns = (TextColumn("certifying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=len(labelled) * len(smoothings))

@@ -88,10 +88,10 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         length, name = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if end > len(data):
-            raise ImageError(f"it ends within a chunk {name!r}: truncated; send the whole file")
+            raise ImageError(f"it ends within a chunk {repr(name)[1:]}: truncated; send the whole file")
         content = data[position + 8 : end - 4]
         if _crc(name, content) != data[end - 4 : end]:
-            raise ImageError(f"the checksum of its chunk {name!r} is wrong: {DAMAGED}")
+            raise ImageError(f"the checksum of its chunk {repr(name)[1:]} is wrong: {DAMAGED}")
         if name == b"IEND":
             return
         yield name, content
@@ -115,7 +115,7 @@ def _split_png(data: bytes) -> FileParts:
         elif name[0] & 0x20:  # a small letter: may be ignored, says the standard
             first[name] = b""
         else:
-            raise ImageError(f"it needs an unknown chunk {name!r}; save it again, as PNG or JPEG")
+            raise ImageError(f"it needs an unknown chunk {repr(name)[1:]}; save it again, as PNG or JPEG")
     header = first.get(b"IHDR", b"")
     if len(header) != 13 or not samples:
         raise ImageError(f"it has no header or no pixels: {DAMAGED}")

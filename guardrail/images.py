@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from guardrail.errors import ImageError, ImageTooLargeError, TooManyImagesError
+from guardrail.errors import ImageError, ImageTooLargeError, TooManyImagesError, plainly
 from guardrail.image_files import DAMAGED, TRANSPOSE, orientation_of, recognise
 
 ImageSource: TypeAlias = (
@@ -327,9 +327,8 @@ def _read_path(source: str | os.PathLike[str], limits: ImageLimits) -> bytes:
     except ImageError:
         raise
     except (OSError, ValueError) as error:  # ValueError: zero bytes or characters that no path can have
-        reason = getattr(error, "strerror", None) or error
         raise ImageError(
-            f"the image file {shown} cannot be read ({reason}); pass the path of a readable image file, its "
+            f"the image file {shown} cannot be read ({plainly(error)}); pass the path of a readable image file, its "
             "bytes, or a data URL ('data:image/png;base64,' before base64 text)"
         ) from error
     limits.check_bytes(len(data))

@@ -35,12 +35,12 @@ def evaluate(  # noqa: PLR0917 - typer reads options from the signature
     population: Annotated[str, typer.Option(help="What requests the answers were drawn from, in words.")],
     vlm: Annotated[str, typer.Option(help="Name of the model that gave the answers.")],
     held_out: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--held-out/--not-held-out",
-            help="Whether these answers had no part in choosing the oracle, its threshold or the error model.",
+            help="Whether these answers had no part in choosing the oracle, its threshold or the error model. Needed.",
         ),
-    ],
+    ] = None,
     oracle: Annotated[
         str | None, typer.Option(help="The oracle, as GUARDRAIL_ORACLE names it; default: the settings'.")
     ] = None,
@@ -83,6 +83,17 @@ def evaluate(  # noqa: PLR0917 - typer reads options from the signature
 
     with clear_errors():
         settings = Settings.load(config)
+        if held_out is None:
+            raise ConfigurationError(
+                "say --held-out if these answers had no part in choosing the oracle, its threshold or the error model, "
+                "or --not-held-out if they had: their errors are then shown, and bound nothing"
+            )
+        for option, said in (("--population", population), ("--vlm", vlm), ("--oracle-name", oracle_name)):
+            if said is not None and not said.strip():
+                raise ConfigurationError(f"{option} is empty: say it in words, it stands on every certificate")
+        names = [name.strip() for name in classes.split(",")] if classes else []
+        if not all(names) or len({*names}) < len(names):
+            raise ConfigurationError(f"--classes must be different names, separated by commas; got {classes!r}")
         if (judged_column is None) != (oracle_name is None) or (judged_column is not None and oracle is not None):
             raise ConfigurationError("give --oracle, or both --judged-column and --oracle-name")
         alpha = settings.smoothing.alpha / 2 if alpha_oracle is None else alpha_oracle
@@ -100,7 +111,7 @@ def evaluate(  # noqa: PLR0917 - typer reads options from the signature
             alpha_oracle=alpha,
             estimate_missed=estimate_missed,
             judged_column=judged_column,
-            classes=[name.strip() for name in classes.split(",")] if classes else (),
+            classes=names,
             confidence=confidence,
             out=out,
         )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +17,10 @@ from rich.table import Table
 from guardrail.errors import ConfigurationError
 from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, ILLEGIBLE, Oracle, classify, is_failure, judges_afresh
 from guardrail.oracles.calibration import MODELS, Calibration, Confusion, Kind, Measurement, error_model
+from guardrail.oracles.labelled_table import content_of, lines_of
 from guardrail.prompts import Prompt
 from guardrail.recall import Share
-from guardrail.statistics import LabelledAnswers, OracleError
+from guardrail.statistics import ImpossibleRateError, LabelledAnswers, OracleError
 
 COLUMNS = ("request", "prompt", "answer", "label")
 """Columns that a file of labelled answers must have; `category` is read too, and others are ignored."""
@@ -52,60 +52,44 @@ class LabelledText:
     judged: str = ""
 
 
-def read_labelled(table: Path, classes: Sequence[str], judged_column: str | None = None) -> list[LabelledText]:
+def read_labelled(
+    table: Path, classes: Sequence[str], judged_column: str | None = None, *, content: bytes | None = None
+) -> list[LabelledText]:
     """Read labelled answers from a CSV file (UTF-8, comma-separated, one line of column names).
 
     Args:
         table: the file.
         classes: what labels may be.
         judged_column: name of the column that says what an oracle said: one of `classes`, `failed` or `failed: why`.
+        content: of the file, where it was read before.
 
     Raises:
         ConfigurationError: no such file, no answer in it, a column is missing, or a line that cannot be used; it names
             the line.
     """
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_rows(table, file, classes, judged_column))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read {table} as CSV: {error}") from error
+    needed = COLUMNS if judged_column is None else (*COLUMNS, judged_column)
+    lines = lines_of(content_of(table) if content is None else content, table, needed)
+    rows = [_labelled(row, line, f"{table}, line {line}", classes, judged_column) for line, row in lines]
     if not rows:
         raise ConfigurationError(f"{table} holds no labelled answers: give one a line, under {', '.join(COLUMNS)}")
     return rows
 
 
-def _rows(
-    table: Path, file: Iterator[str], classes: Sequence[str], judged_column: str | None
-) -> Iterator[LabelledText]:
-    reader = csv.DictReader(file, restkey="", strict=True)
-    needed = COLUMNS if judged_column is None else (*COLUMNS, judged_column)
-    line = 1
-    try:
-        header = list(reader.fieldnames or ())
-        if missing := [name for name in needed if name not in header]:
-            raise ConfigurationError(f"{table}, line 1: no column {', '.join(missing)}; its columns are {header}")
-        if repeated := sorted({name for name in header if header.count(name) > 1}):
-            raise ConfigurationError(f"{table}, line 1: the columns {repeated} stand there more than once")
-        line = reader.line_num + 1
-        for row in reader:
-            where = f"{table}, line {line}"
-            if "" in row or None in row.values():
-                raise ConfigurationError(f"{where}: not {len(header)} fields; quote fields that hold commas or lines")
-            request, label = row["request"].strip(), row["label"].strip()
-            judged = row[judged_column].strip() if judged_column is not None else ""
-            if not request:
-                raise ConfigurationError(f"{where}: no request; name the request that was answered")
-            if label not in classes:
-                raise ConfigurationError(f"{where}: label {label!r} is none of the classes {', '.join(classes)}")
-            if judged_column is not None and judged not in classes and not is_failure(judged):
-                raise ConfigurationError(
-                    f"{where}: {judged_column} {judged!r} is none of the classes {', '.join(classes)}, and not 'failed'"
-                )
-            category = (row.get("category") or "").strip()
-            yield LabelledText(line, request, row["prompt"], row["answer"], label, category, judged)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise ConfigurationError(f"{table}, line {line}: cannot be read as CSV: {error}") from error
+def _labelled(
+    row: Mapping[str, str], line: int, where: str, classes: Sequence[str], judged_column: str | None
+) -> LabelledText:
+    request, label = row["request"].strip(), row["label"].strip()
+    judged = row[judged_column].strip() if judged_column is not None else ""
+    if not request:
+        raise ConfigurationError(f"{where}: no request; name the request that was answered")
+    if label not in classes:
+        raise ConfigurationError(f"{where}: label {label!r} is none of the classes {', '.join(classes)}")
+    if judged_column is not None and judged not in classes and not is_failure(judged):
+        raise ConfigurationError(
+            f"{where}: {judged_column} {judged!r} is none of the classes {', '.join(classes)}, and not 'failed'"
+        )
+    category = row.get("category", "").strip()
+    return LabelledText(line, request, row["prompt"], row["answer"], label, category, judged)
 
 
 def first_per_request(rows: Sequence[LabelledText]) -> list[LabelledText]:
@@ -141,12 +125,19 @@ def judge(oracle: Oracle, rows: Sequence[LabelledText], progress: Callable[[int]
 
 
 def measure(
-    table: Path, rows: Sequence[LabelledText], said: Sequence[str], classes: Sequence[str], *, left_out: int = 0
+    data: str,
+    content: bytes,
+    rows: Sequence[LabelledText],
+    said: Sequence[str],
+    classes: Sequence[str],
+    *,
+    left_out: int = 0,
 ) -> Measurement:
     """Count what an oracle said of labelled answers, one per request.
 
     Args:
-        table: the file they come from.
+        data: name of the file they come from.
+        content: of that file.
         rows: the answers.
         said: what the oracle said of each.
         classes: all classes, in the order of the table.
@@ -158,8 +149,8 @@ def measure(
         if row.category:
             by_category.setdefault(row.category, []).append(pair)
     return Measurement(
-        data=table.name,
-        data_sha256=hashlib.sha256(table.read_bytes()).hexdigest(),
+        data=data,
+        data_sha256=hashlib.sha256(content).hexdigest(),
         left_out=left_out,
         confusion=Confusion.of(pairs, classes),
         categories={category: Confusion.of(by_category[category], classes) for category in sorted(by_category)},
@@ -205,22 +196,25 @@ def report(
         out: folder for the record and the plot.
 
     Raises:
-        ConfigurationError: the file cannot be used, a class that is none, or an error model that does not go with
-            this oracle.
-        ImpossibleRateError: the labels are not held out, or too few, or the oracle is too bad.
+        ConfigurationError: the file or the folder cannot be used, a class that is none, or an error model that does not
+            go with this oracle.
+        ImpossibleRateError: the labels are not held out, or too few, or the oracle is too bad; or judgements failed on
+            which a lower bound would rest.
         OracleError: the oracle cannot judge.
     """
     name = oracle if isinstance(oracle, str) else oracle.name
     classes = tuple(classes) or (CLASSES if isinstance(oracle, str) else oracle.classes)
     _require_that_they_go_together(oracle, classes, certified_class, kind, estimate_missed=estimate_missed)
-    rows = read_labelled(table, classes, judged_column)
+    content = content_of(table)
+    rows = read_labelled(table, classes, judged_column, content=content)
     counted = first_per_request(rows)
+    _make_folder(out)  # before the answers are judged, which may take long
     if isinstance(oracle, str):
         said = [row.judged for row in counted]
     else:
         said = _judge_with_a_bar(console, oracle, counted)
         classes = tuple(dict.fromkeys((*classes, *oracle.classes)))
-    measured = measure(table, counted, said, classes, left_out=len(rows) - len(counted))
+    measured = measure(table.name, content, counted, said, classes, left_out=len(rows) - len(counted))
     _show(console, name, measured, certified_class, confidence)
     labels = LabelledAnswers.count(
         [(row.request, row.label, label) for row, label in zip(counted, said, strict=True)],
@@ -231,6 +225,8 @@ def report(
         oracle=name,
     )
     try:
+        if kind == "symmetric" or estimate_missed:
+            _require_no_failures(measured, certified_class)
         error = error_model(labels, kind, alpha_oracle, estimate_missed=estimate_missed)
     except ValueError:
         plot(measured, certified_class, confidence, None, out / "oracle-error.png")
@@ -243,6 +239,12 @@ def report(
         "certificate's alpha: one coin for all certificates that use these labels. Assumed: "
         f"{error.assumption}. Also assumed, which no alpha covers: {escape(error.transfer or '')}."
     )
+    if failed := measured.confusion.failed:
+        console.print(
+            f"[yellow]{failed} judgements failed, and count as not called '{escape(certified_class)}'. So the "
+            "bound also assumes that judgements of a certificate's draws fail as often: find out why, and measure "
+            "again.[/yellow]"
+        )
     console.print(f"Record: {out / 'oracle-error.json'}   Plot: {out / 'oracle-error.png'}")
     return record
 
@@ -261,6 +263,26 @@ def _require_that_they_go_together(
             f"the model {kind} assumes errors that are independent over the draws, but oracle {oracle.name} repeats "
             "its judgement for an equal answer: use the model worst-case"
         )
+
+
+def _require_no_failures(measured: Measurement, a: str) -> None:
+    """Refuse failed judgements of answers that are A: where fewer fail, a *lower* bound from them claims too much."""
+    failed = measured.confusion.counts[a][FAILED]
+    if failed:
+        raise ImpossibleRateError(
+            f"{failed} judgements of answers that are {a!r} failed: a rate bounded from below may not rest on them, as "
+            "fewer may fail in use; find out why they failed and measure again, or use class-conditional without "
+            "--estimate-missed, or worst-case"
+        )
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{out} cannot be a folder for the record: {error.strerror}; choose another"
+        ) from error
 
 
 def _judge_with_a_bar(console: Console, oracle: Oracle, rows: Sequence[LabelledText]) -> list[str]:

@@ -8,7 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from guardrail.errors import ConfigurationError
+from guardrail.cli_errors import output_folder
+from guardrail.errors import ConfigurationError, plainly
 from guardrail.statistics.scaling import (
     BetaDistribution,
     EmpiricalDistribution,
@@ -40,11 +41,18 @@ def distribution(
         raise ConfigurationError("give one of --sample, --uniform and --beta, not several")
     try:
         if sample is not None:
-            return EmpiricalDistribution([float(line) for line in sample.read_text("utf-8").split()], cap=CAP)
+            return EmpiricalDistribution([_number(text) for text in sample.read_text("utf-8").split()], cap=CAP)
         return BetaDistribution(*beta) if beta else UniformDistribution(*(uniform or (0.5, 1.0)))
     except (OSError, ValueError) as error:
         of = "" if sample is None else f" from {sample}, which needs one probability a line"
-        raise ConfigurationError(f"cannot tell how p varies over requests{of}: {error}") from error
+        raise ConfigurationError(f"cannot tell how p varies over requests{of}: {plainly(error)}") from error
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError(f"{text[:40]!r} is no number") from error
 
 
 def report(
@@ -62,6 +70,7 @@ def report(
     Raises:
         ConfigurationError: an argument outside its range, or a target that no number of draws reaches.
     """
+    output_folder(out.parent)
     try:
         planned = plan(target_radius, sigma, alpha, varies, share=share)
         rows = [
@@ -127,5 +136,4 @@ def _draw(rows: list[tuple[ScalingPoint, Operation]], target_radius: float, out:
         axis.set_xlabel("budget n")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=120)
+    figure.savefig(out, dpi=120, format="png")

@@ -12,7 +12,7 @@ from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
-from guardrail.errors import ConfigurationError
+from guardrail.errors import ConfigurationError, plainly
 from guardrail.statistics import clopper_pearson_lower, clopper_pearson_upper
 
 RECORD_VERSION = 1
@@ -124,7 +124,7 @@ class EvaluationRecord(BaseModel):
         try:
             return cls.model_validate_json(Path(path).read_bytes())
         except (OSError, ValidationError) as error:
-            what = error.strerror if isinstance(error, OSError) else f"{error.error_count()} fields are wrong"
+            what = plainly(error) if isinstance(error, OSError) else "it is no record of `guardrail evaluate`"
             raise ConfigurationError(f"cannot read an evaluation from {path}: {what}") from error
 
     def save(self, path: str | Path) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretBytes, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretBytes, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from guardrail.audit import AuditLog, Overrides
 from guardrail.budget import DrawBudget
-from guardrail.errors import ConfigurationError
+from guardrail.errors import ConfigurationError, plainly
 from guardrail.guard import Guard
 from guardrail.models.base import VisionLanguageModel
 from guardrail.near import NearHits, NearIndex
@@ -26,6 +29,9 @@ from guardrail.smoothing import Smoothing
 from guardrail.stores import CertificateStore, MemoryStore, RedisStore, Signer
 
 logger = logging.getLogger(__name__)
+
+_PARTS: dict[str, type[BaseModel]] = {"smoothing": Smoothing, "policy": Policy}
+"""Settings that have fields of their own."""
 
 
 class Settings(BaseSettings):
@@ -80,6 +86,11 @@ class Settings(BaseSettings):
     """Where decisions are recorded, and operators' overrides kept: the path of a SQLite file, or a database URL."""
     certificate_ttl: float = Field(default=86_400.0, gt=0.0)
 
+    @field_validator("model", "oracle_model")
+    @classmethod
+    def _from_home(cls, given: str | None) -> str | None:
+        return str(Path(given).expanduser()) if given is not None and given.startswith("~") else given
+
     @field_validator("signing_keys", mode="before")
     @classmethod
     def _several(cls, given: object) -> object:
@@ -112,9 +123,11 @@ class Settings(BaseSettings):
             _refuse_unknown_variables(cls)
             return cls(**given)
         except SettingsError as error:
-            raise ConfigurationError(f"a GUARDRAIL_* variable cannot be read: {error}") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigurationError(f"cannot read settings from {path}: {error}") from error
+            raise ConfigurationError(_explain_variable(error)) from None
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(f"{path} is not TOML: {error}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"cannot read settings from {path}: {plainly(error)}") from error
         except ValidationError as error:
             raise ConfigurationError(_explain(error)) from None
 
@@ -220,7 +233,7 @@ class Settings(BaseSettings):
         try:
             return Smoothing.model_validate({**self.smoothing.model_dump(), **given, "key": key})
         except ValidationError as error:
-            raise ConfigurationError(_explain(error)) from None
+            raise ConfigurationError(_explain(error, Smoothing)) from None
 
     def make_store(self) -> CertificateStore:
         """Return the Redis store where a URL is set, else one in memory."""
@@ -269,16 +282,49 @@ class Settings(BaseSettings):
 
 def _refuse_unknown_variables(settings: type[Settings]) -> None:
     """Raise for a `GUARDRAIL_*` variable that sets nothing: a misspelt one would leave the guard at its default."""
-    known = {name.upper() for name in settings.model_fields} | {"CONFIG"}
     for variable in os.environ:
         name = variable.removeprefix("GUARDRAIL_")
-        if name != variable and name.split("__")[0] not in known:
+        first, _, nested = name.lower().partition("__")
+        if name != variable and (first not in {*settings.model_fields, "config"} or (nested and first not in _PARTS)):
+            near = _nearest(name.lower().replace("__", "."))
+            meant = near and f"did you mean GUARDRAIL_{near.upper().replace('.', '__')}?"
+            known = ", ".join(sorted({"CONFIG", *map(str.upper, settings.model_fields)}))
             raise ConfigurationError(
-                f"{variable} sets nothing: settings are {', '.join(sorted(known))}, nested ones with two underscores"
+                f"{variable} sets nothing: {meant or f'settings are {known}, nested ones with two underscores'}"
             )
 
 
-def _explain(error: ValidationError) -> str:
-    """Say which settings are wrong and why, without repeating their values: some are secrets."""
-    wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
-    return f"settings cannot work: {'; '.join(wrong)}"
+def _explain_variable(error: SettingsError) -> str:
+    """Say which variable holds no JSON, without its value."""
+    found = re.search(r'field "(\w+)"', str(error))
+    name = found[1].upper() if found else "*"
+    one_by_one = f", or be set one by one, as in GUARDRAIL_{name}__FIELD=value" if name.lower() in _PARTS else ""
+    return f"variable GUARDRAIL_{name} must be JSON{one_by_one}"
+
+
+def _explain(error: ValidationError, model: type[BaseModel] = Settings) -> str:
+    """Say which settings of `model` are wrong and why, without the values of secrets and of unknown settings."""
+    return f"settings cannot work: {'; '.join(_complaint(wrong, model) for wrong in error.errors())}"
+
+
+def _complaint(wrong: ErrorDetails, model: type[BaseModel]) -> str:
+    name = ".".join(map(str, wrong["loc"]))
+    if wrong["type"] == "extra_forbidden":
+        near = _nearest(name)
+        return f"{name} is no setting" + (f" (did you mean {near}?)" if near else "")
+    given, secret = wrong["input"], any("Secret" in str(_annotation(model, part)) for part in wrong["loc"])
+    told = isinstance(given, str | int | float) and not secret and not wrong["type"].startswith(("model_", "dict_"))
+    got = f", got {given!r:.80}" if told else ""
+    return f"{name}: {wrong['msg'].removeprefix('Value error, ')}{got}"
+
+
+def _annotation(model: type[BaseModel], name: object) -> object:
+    fields = (part.model_fields.get(str(name)) for part in (model, *_PARTS.values()))
+    return next((field.annotation for field in fields if field is not None), None)
+
+
+def _nearest(name: str) -> str | None:
+    """Return the setting that a misspelt or misplaced one was meant to be."""
+    nested = [f"{part}.{field}" for part, model in _PARTS.items() for field in model.model_fields]
+    misplaced = (setting for setting in nested if setting.partition(".")[2] == name)
+    return next(misplaced, None) or next(iter(get_close_matches(name, [*Settings.model_fields, *nested], 1)), None)

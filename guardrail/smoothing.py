@@ -261,15 +261,19 @@ class SmoothedClassifier:
 
     def prepare(self, target_radius: float | None = None) -> None:
         """Build the tables of the bound ahead of the first request: up to seconds for budgets of a thousand draws."""
+        if waste := self.waste(target_radius):
+            logger.warning("%s", waste)
+
+    def waste(self, target_radius: float | None = None) -> str | None:
+        """Say that no certificate reaches this target, so that each costs all draws; None: one does if all agree."""
         rule = self._rule or ClassRule(("selected",), self.smoothing.alpha_draws, "a class yet to be selected")
-        bound = self._bound(rule, target_radius)
-        if target_radius is not None and self.smoothing.method == "sequential" and isinstance(bound, FixedSample):
-            logger.warning(
-                "a target radius of %g cannot be certified with %d draws at sigma %g: each certificate costs all draws",
-                target_radius,
-                self.smoothing.samples,
-                self.smoothing.sigma,
-            )
+        fixed = isinstance(self._bound(rule, target_radius), FixedSample)
+        if target_radius is None or self.smoothing.method == "fixed" or not fixed:
+            return None
+        return (
+            f"a target radius of {target_radius:g} cannot be certified with {self.smoothing.samples} draws at sigma "
+            f"{self.smoothing.sigma:g}: each certificate costs all draws; lower the target, or raise samples or sigma"
+        )
 
     def _select(
         self, pictures: Sequence[InputImage], prompt: Prompt, target: float | None, deadline: float | None

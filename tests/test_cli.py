@@ -39,10 +39,12 @@ def test_version() -> None:
     assert guardrail("--version").stdout.strip() == f"guardrail {__version__}"
 
 
-def test_certify_prints_a_table(sign: Path) -> None:
+def test_certify_prints_a_sentence_and_a_table(sign: Path) -> None:
     done = guardrail("certify", sign, "--prompt", "Follow the sign.", "--samples", "20")
     assert done.returncode == 0, done.stderr
     assert "using the bundled one" in done.stderr
+    assert done.stdout.startswith("harmless: no change of the pixels smaller than L2 0.")
+    assert "(confidence 99.9 %, 20 draws, " in done.stdout.splitlines()[0]
     for word in ("harmless", "radius_original_pixels", "q_lower", "not measured"):
         assert word in done.stdout
 
@@ -55,10 +57,17 @@ def test_certify_as_json_is_a_certificate(sign: Path) -> None:
     assert json.loads(done.stdout)["verdict"] == "harmless"
 
 
+def test_a_target_that_no_draws_reach_is_told_before(sign: Path) -> None:
+    options = ("--samples", "20", "--target-radius", "50", "--json")
+    done = guardrail("certify", sign, "--prompt", "Follow the sign.", *options)
+    assert "warning: a target radius of 50 cannot be certified with 20 draws at sigma 0.5" in done.stderr
+    assert Certificate.from_json(done.stdout).draws == 20
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["nowhere.png", "--prompt", "?"], "nowhere.png"),
+        (["nowhere.png", "--prompt", "?"], "'nowhere.png' cannot be read (there is no such file"),
         (["SIGN", "--prompt", "?", "--sigma", "0"], "sigma"),
         (["SIGN", "--prompt", "?", "--samples", "0"], "samples"),
         (["SIGN", "--prompt", "?", "--alpha", "2"], "alpha"),
@@ -76,11 +85,11 @@ def test_bad_input_is_one_clear_line(sign: Path, arguments: list[str], complaint
     assert done.stdout == ""
 
 
-def test_a_text_file_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_named(sign: Path, tmp_path: Path) -> None:
     (tmp_path / "image.png").write_text("no image at all")
-    done = guardrail("certify", tmp_path / "image.png", "--prompt", "?")
+    done = guardrail("certify", sign, tmp_path / "image.png", "--prompt", "?")
     assert done.returncode == 2
-    assert "the content is text" in done.stderr
+    assert f"error: {tmp_path / 'image.png'}: the content is text" in done.stderr
 
 
 class TestDemo:
@@ -106,6 +115,15 @@ class TestDemo:
         done = guardrail("demo", "--out", tmp_path)
         self.check(done, tmp_path)
         assert "kept in memory" in done.stdout
+
+    def test_a_redis_that_is_away_is_told(self, tmp_path: Path) -> None:
+        done = guardrail(
+            "demo", "--out", tmp_path, "--samples", "20", GUARDRAIL_REDIS_URL="redis://:hunter2@127.0.0.1:9"
+        )
+        assert done.returncode == 0, done.stderr
+        assert "not kept, each request is computed: Redis at 127.0.0.1:9 cannot be reached" in done.stdout
+        assert "kept in Redis" not in done.stdout
+        assert "hunter2" not in done.stdout + done.stderr
 
     def test_in_redis(self, tmp_path: Path, redis_server: RedisServer) -> None:  # noqa: F811
         done = guardrail("demo", "--out", tmp_path, GUARDRAIL_REDIS_URL=redis_server.url)

@@ -173,13 +173,23 @@ class TestServices:
         assert "noise key" not in findings()
 
     @pytest.mark.parametrize(
-        "url", [f"redis://:{SECRET}@127.0.0.1:9/0", f"nonsense://{SECRET}@host", f"http://[{SECRET}"]
+        ("url", "complaint"),
+        [
+            (f"redis://:{SECRET}@127.0.0.1:9/0", "127.0.0.1 cannot be reached"),
+            (f"nonsense://{SECRET}@host", "the Redis URL is malformed (its scheme is 'nonsense')"),
+            (f"{SECRET}@host:6379", "the Redis URL is malformed (it has no scheme)"),
+            (f"redis://:{SECRET}/{SECRET}@host", "percent-encoded"),
+            (f"http://[{SECRET}", "the Redis URL is malformed (its scheme is 'http')"),
+        ],
     )
-    def test_redis_is_away_and_its_password_is_not_told(self, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    def test_redis_is_away_and_its_password_is_not_told(
+        self, monkeypatch: pytest.MonkeyPatch, url: str, complaint: str
+    ) -> None:
         monkeypatch.setenv("GUARDRAIL_REDIS_URL", url)
-        seen = findings()
-        assert seen["Redis"].status == "problem"
-        assert SECRET not in printed(list(seen.values()))
+        found = findings()["Redis"]
+        assert found.status == "problem"
+        assert complaint in found.value + found.advice
+        assert SECRET not in printed([found])
 
     def test_nothing_configured_is_no_problem(self) -> None:
         seen = findings()

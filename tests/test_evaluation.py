@@ -190,6 +190,28 @@ class TestReading:
         with pytest.raises(ConfigurationError, match=complaint):
             read_labelled(tmp_path / "set.csv")
 
+    @pytest.mark.parametrize(
+        ("content", "complaint"),
+        [
+            ("", "no columns, and needs image, prompt, label"),
+            ("file,label\na.png,harmful\n", "the columns file, label, and needs image, prompt, label"),
+            ("image,label\na.png,harmful\n", "--prompt"),
+            ("image,prompt,label\n", "no line below"),
+        ],
+        ids=["empty", "others", "no prompt", "header only"],
+    )
+    def test_wrong_columns_are_named_beside_the_wanted_ones(self, tmp_path: Path, content: str, complaint: str) -> None:
+        (tmp_path / "set.csv").write_text(content)
+        with pytest.raises(ConfigurationError, match=complaint):
+            read_labelled(tmp_path / "set.csv")
+
+    def test_a_missing_file_and_one_that_is_no_text(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigurationError, match=r"there is no file or folder .*nope\.csv"):
+            read_labelled(tmp_path / "nope.csv")
+        Image.new("RGB", (4, 4)).save(tmp_path / "set.png")
+        with pytest.raises(ConfigurationError, match="not a text file"):
+            read_labelled(tmp_path / "set.png")
+
     def test_folders_need_a_prompt(self, folder: Path) -> None:
         with pytest.raises(ConfigurationError, match="--prompt"):
             read_labelled(folder)
@@ -245,6 +267,12 @@ class TestCommand:
         record = EvaluationRecord.model_validate_json(done.stdout)
         assert record.model.startswith("sign-denoiser@")
         assert record.data == tmp_path.name
+
+    def test_a_folder_that_cannot_be_written_to_is_found_before_the_work(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        done = evaluate_command("--bundled", "2", "--out", tmp_path / "file" / "x")
+        assert done.exit_code == 2
+        assert "a file stands where a folder is needed" in done.stderr
 
     @pytest.mark.parametrize("arguments", [[], ["nowhere", "--bundled", "3"], ["nowhere"]])
     def test_bad_input_is_one_clear_line(self, arguments: list[str]) -> None:

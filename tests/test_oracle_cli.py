@@ -104,6 +104,8 @@ def test_json_and_judgements_from_elsewhere(tmp_path: Path) -> None:
     assert error.false_a_upper == clopper_pearson_upper(1, 31, 0.005), "a failed judgement is not a false A"
     assert error.labels is not None
     assert (error.labels.oracle, error.about) == ("judge/7", "benign")
+    told = evaluate(table, *where, *how, *STATED, "--out", tmp_path).stdout
+    assert "1 judgements failed, and count as not called 'benign'" in " ".join(told.split())
 
 
 def test_one_answer_per_request_counts(tmp_path: Path) -> None:
@@ -124,9 +126,15 @@ def test_one_answer_per_request_counts(tmp_path: Path) -> None:
         ("request,prompt,answer,label\nr,?,a,harmles\n", STATED, "line 2: label 'harmles'"),
         ("", STATED, "line 1"),
         ("request,prompt,answer,label\n", STATED, "no labelled answers"),
-        (None, STATED, "nowhere.csv"),
+        (None, STATED, "nowhere.csv does not exist"),
+        ("id;text\n1;2\n", STATED, "it needs request, prompt, answer, label, separated by commas, and its columns"),
+        ("LABELS", ("--population", " ", *STATED[2:]), "--population is empty"),
+        ("LABELS", (*STATED[:2], "--vlm", "", "--held-out"), "--vlm is empty"),
+        ("LABELS", (*STATED, "--classes", "harmless,,harmful"), "--classes must be different names"),
+        ("LABELS", (*STATED, "--classes", "harmless,harmless"), "--classes must be different names"),
         ("LABELS", (*STATED[:-1], "--not-held-out"), "no part in the choice"),
-        ("LABELS", STATED[:-1], "--held-out"),
+        ("LABELS", STATED[:-1], "say --held-out if"),
+        ("LABELS", STATED[:-1], "or --not-held-out if"),
         ("LABELS", STATED[2:], "--population"),
         ("LABELS", (*STATED, "--class", "harmles"), "'harmles'"),
         ("LABELS", (*STATED, "--model", "symmetric"), "worst-case"),
@@ -149,6 +157,13 @@ def test_bad_input_is_one_clear_line(
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "oracle-error.json").exists()
+
+
+def test_a_record_that_cannot_be_written_is_told_before_answers_are_judged(labels: Path, tmp_path: Path) -> None:
+    done = evaluate(labels, "--oracle", "bundled", *STATED, "--out", labels)
+    assert done.exit_code == 2
+    assert f"{labels} cannot be a folder" in done.stderr
+    assert not done.stdout
 
 
 def test_an_oracle_must_be_named(labels: Path) -> None:

@@ -154,7 +154,12 @@ def test_secrets_stay_secret(monkeypatch: pytest.MonkeyPatch) -> None:
         ("modle = 'x'", "modle"),
         ("[smoothing]\nsigma = -1", "smoothing.sigma"),
         ("[policy]\nmode = 'off'", "policy.mode"),
-        ("not toml", "cannot read settings"),
+        ("not toml", r"guardrail\.toml is not TOML"),
+        ("[smoothing]\nsigma = -1.5", "got -1.5"),
+        ("[policy]\nmode = 'off'", "got 'off'"),
+        ("[smoothing]\nsgima = 1", r"smoothing\.sgima is no setting \(did you mean smoothing\.sigma\?\)"),
+        ("sigma = 1", r"did you mean smoothing\.sigma\?"),
+        ("xyzzy = 1", "xyzzy is no setting$"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, content: str, complaint: str) -> None:
@@ -165,12 +170,13 @@ def test_what_is_wrong_is_named(tmp_path: Path, content: str, complaint: str) ->
 
 
 def test_a_missing_file_and_a_short_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigurationError, match=r"nowhere\.toml"):
+    with pytest.raises(ConfigurationError, match=r"nowhere\.toml: there is no such file"):
         Settings.load("nowhere.toml")
     monkeypatch.setenv("GUARDRAIL_KEY", "short")
     with pytest.raises(ConfigurationError, match="16 bytes") as caught:
         Settings.load().make_smoothing()
-    assert "short" not in str(caught.value).replace("settings", "")
+    assert str(caught.value).startswith("settings cannot work: key: the noise key needs")
+    assert "short" not in str(caught.value)
 
 
 def test_the_key_may_stand_with_the_smoothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +188,15 @@ def test_the_key_may_stand_with_the_smoothing(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     "content",
-    ['redis_ulr = "redis://:hunter2@h"', '[smoothing]\nkey = "hunter2"', 'key = "hunter2"', '_env_file = "hunter2"'],
+    [
+        'redis_ulr = "redis://:hunter2@h"',
+        '[smoothing]\nkey = "hunter2"',
+        'smoothing = "hunter2"',
+        'key = "hunter2"',
+        'key = ["hunter2"]',
+        'signing_keys = [{x = "hunter2"}]',
+        '_env_file = "hunter2"',
+    ],
 )
 def test_no_secret_is_in_a_traceback(tmp_path: Path, content: str) -> None:
     file = tmp_path / "guardrail.toml"
@@ -192,16 +206,32 @@ def test_no_secret_is_in_a_traceback(tmp_path: Path, content: str) -> None:
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.parametrize("name", ["GUARDRAIL_SMOOTHNG__SIGMA", "GUARDRAIL_MODE", "GUARDRAIL_POLICY_MODE"])
-def test_a_misspelt_variable_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_secret_of_the_wrong_kind_is_not_told(tmp_path: Path) -> None:
+    (tmp_path / "guardrail.toml").write_text("key = 1234567890")
+    with pytest.raises(ConfigurationError, match="key: ") as caught:
+        Settings.load(tmp_path / "guardrail.toml")
+    assert "1234567890" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GUARDRAIL_SMOOTHNG__SIGMA", "GUARDRAIL_SMOOTHING__SIGMA"),
+        ("GUARDRAIL_MODE", "GUARDRAIL_POLICY__MODE"),
+        ("GUARDRAIL_POLICY_MODE", "GUARDRAIL_POLICY__MODE"),
+        ("GUARDRAIL_SIGMA", "GUARDRAIL_SMOOTHING__SIGMA"),
+        ("GUARDRAIL_MODEL__REVISION", "GUARDRAIL_MODEL_REVISION"),
+    ],
+)
+def test_a_misspelt_variable_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str, meant: str) -> None:
     monkeypatch.setenv(name, "1")
-    with pytest.raises(ConfigurationError, match=f"{name} sets nothing"):
+    with pytest.raises(ConfigurationError, match=f"{name} sets nothing: did you mean {meant}"):
         Settings.load()
 
 
 def test_a_variable_that_is_no_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUARDRAIL_SMOOTHING", "{bad")
-    with pytest.raises(ConfigurationError, match="variable"):
+    with pytest.raises(ConfigurationError, match="GUARDRAIL_SMOOTHING must be JSON"):
         Settings.load()
 
 

@@ -21,7 +21,7 @@ from rich.text import Text
 from guardrail.audit.log import AuditLog, AuditRecord
 from guardrail.audit.overrides import Overrides
 from guardrail.cli_errors import clear_errors
-from guardrail.errors import ConfigurationError
+from guardrail.errors import ConfigurationError, plainly
 from guardrail.policy import Action, Reason
 from guardrail.terminal import printable
 
@@ -35,7 +35,9 @@ _Database = Annotated[
 _ActionOption = Annotated[Action | None, typer.Option("--action", help="With this action only.")]
 _ReasonOption = Annotated[Reason | None, typer.Option("--reason", help="With this reason among theirs.")]
 _ClientOption = Annotated[str | None, typer.Option("--client", help="Of this client.")]
-_SinceOption = Annotated[datetime | None, typer.Option("--since", help="From this time on, in UTC.")]
+_SinceOption = Annotated[
+    datetime | None, typer.Option("--since", help="From this time on, in UTC: 2026-01-31, or 2026-01-31T08:00:00.")
+]
 _UntilOption = Annotated[datetime | None, typer.Option("--until", help="Before this time, in UTC.")]
 _Hash = Annotated[str, typer.Argument(help="SHA-256 of the image, as its certificate has it; or an image file.")]
 _COLOURS = {Action.BLOCK: "red", Action.FLAG: "yellow", Action.ALLOW: "green"}
@@ -65,29 +67,37 @@ def list_(  # noqa: PLR0917 - typer reads options from the signature
     limit: Annotated[int, typer.Option(min=1, help="Most to show.")] = 50,
     log: _Database = None,
 ) -> None:
-    """Show decisions, blocked ones first, then flagged ones, each from the latest to the earliest."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("time (UTC)", "id", "action", "reasons", "verdict", "radius", "source", "client"):
+    """Show decisions, blocked ones first, then flagged ones, each from the latest to the earliest.
+
+    Ids are shown by their beginning, which is what `guardrail audit show` takes.
+    """
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for heading in ("time (UTC)", "id", "action", "verdict", "radius", "source"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("reasons", "client"):
         table.add_column(heading, overflow="fold")
     with clear_errors(), closing(AuditLog(_database(log))) as opened:
         for record in opened.find(action=action, reason=reason, client=client, since=since, until=until, limit=limit):
             decision, certificate = record.decision, record.decision.certificate
             table.add_row(
-                f"{record.time:%Y-%m-%d %H:%M:%S}",
-                decision.id[:12],
+                f"{record.time:%Y-%m-%d %H:%M}",
+                decision.id[:8],
                 Text(decision.action + ("" if decision.enforced else " (monitor)"), style=_COLOURS[decision.action]),
-                ", ".join(decision.reasons) or "–",
                 certificate.verdict if certificate else "–",
                 f"{certificate.radius:.3f}" if certificate else "–",
                 decision.source or "–",
+                ", ".join(decision.reasons) or "–",
                 Text(printable(decision.client or "–")),
             )
-    Console().print(table)
+    if table.row_count:
+        Console().print(table)
+    more = ", the most that --limit shows" if table.row_count == limit else ""
+    typer.echo(f"{table.row_count} decision(s){more}", err=True)
 
 
 @audit.command()
 def show(
-    id: Annotated[str, typer.Argument(help="The decision's id, or its beginning.")],  # noqa: A002
+    id: Annotated[str, typer.Argument(help="The decision's id, or its beginning, as `guardrail audit list` shows it.")],  # noqa: A002
     log: _Database = None,
 ) -> None:
     """Print one decision with its certificate, as JSON."""
@@ -113,13 +123,14 @@ def export(  # noqa: PLR0917 - typer reads options from the signature
     with clear_errors(), closing(AuditLog(_database(log))) as opened:
         records = opened.find(action=action, reason=reason, client=client, since=since, until=until)
         if out is None:
-            _write(records, form, sys.stdout)
+            written = _write(records, form, sys.stdout)
         else:
             try:
                 with out.open("w", encoding="utf-8", newline="") as file:
-                    _write(records, form, file)
+                    written = _write(records, form, file)
             except OSError as error:
-                raise ConfigurationError(f"cannot write {out}: {error.strerror}") from error
+                raise ConfigurationError(f"cannot write {out}: {plainly(error)}") from error
+    typer.echo(f"{written} decision(s) written to {out or 'standard output'}", err=True)
 
 
 @override.command()
@@ -141,13 +152,16 @@ def add(
 def overrides(log: _Database = None) -> None:
     """Show the overrides that are in force, the next to expire first."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("image", "action", "expires (UTC)", "reason"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("image", "action", "expires (UTC)"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("reason", overflow="fold")
     with clear_errors(), closing(Overrides(_database(log))) as opened:
         for one in opened.in_force():
             action = Text(one.action, style=_COLOURS[Action(one.action)])
             table.add_row(one.image_sha256, action, f"{one.expires:%Y-%m-%d %H:%M}", Text(printable(one.reason)))
-    Console().print(table)
+    if table.row_count:
+        Console(width=max(120, Console().width)).print(table)  # a hash in one piece, whatever the terminal's width
+    typer.echo(f"{table.row_count} override(s) in force", err=True)
 
 
 @override.command()
@@ -184,13 +198,17 @@ def _hash(image: str) -> str:
     return image.lower() if re.fullmatch("[0-9a-fA-F]{64}", image) else InputImage.load(image).sha256
 
 
-def _write(records: Iterator[AuditRecord], form: Form, file: TextIO) -> None:
-    if form is Form.JSONL:
-        file.writelines(json.dumps(record.model_dump(mode="json")) + "\n" for record in records)
-        return
-    writer = csv.writer(file)
-    writer.writerow(_COLUMNS)
-    writer.writerows([_cell(value) for value in _columns(record)] for record in records)
+def _write(records: Iterator[AuditRecord], form: Form, file: TextIO) -> int:
+    """Write the decisions, and return how many they were."""
+    writer, written = csv.writer(file), 0
+    if form is Form.CSV:
+        writer.writerow(_COLUMNS)
+    for written, record in enumerate(records, 1):  # noqa: B007
+        if form is Form.JSONL:
+            file.write(json.dumps(record.model_dump(mode="json")) + "\n")
+        else:
+            writer.writerow(_cell(value) for value in _columns(record))
+    return written
 
 
 _COLUMNS = (

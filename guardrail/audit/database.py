@@ -25,7 +25,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
 
 from guardrail.errors import AuditError, ConfigurationError
 
@@ -86,7 +86,8 @@ def connect(url_or_path: str | Path) -> Engine:
         engine = create_engine(url, pool_pre_ping=dialect != "sqlite", hide_parameters=True)
     except (ArgumentError, ValueError) as error:
         raise ConfigurationError(
-            "the audit log is a path or a database URL, such as sqlite:///audit.db or postgresql+psycopg://…"
+            "the audit log is no path and no database URL that SQLAlchemy knows, such as sqlite:///audit.db or "
+            "postgresql+psycopg://…"
         ) from error
     except ImportError as error:
         raise ConfigurationError(f"the audit log's database needs {error.name}: install it") from error
@@ -97,9 +98,9 @@ def connect(url_or_path: str | Path) -> Engine:
         _check_version(engine)
     except SQLAlchemyError as error:
         engine.dispose()
-        raise AuditError(
-            f"the audit log cannot be opened ({type(error).__name__}): check that it is writable"
-        ) from None
+        away = isinstance(error, OperationalError)
+        remedy = "check that it can be reached and written to" if away else "is it a database of decisions?"
+        raise AuditError(f"the audit log cannot be opened ({type(error).__name__}): {remedy}") from None
     except AuditError:
         engine.dispose()
         raise

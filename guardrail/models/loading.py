@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardrail.errors import ModelError
+from guardrail.models import hub
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,7 @@ def load(source: str | Path, revision: str | None, device: torch.device, dtype: 
     from transformers import AutoModelForImageTextToText
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
-    options = _options(source, revision)
+    options = hub.options(source, revision)
     kind, config = "an image-text-to-text model", _config(source, options)
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         raise ModelError(
@@ -71,7 +72,7 @@ def load_text_model(
     from transformers import AutoModelForCausalLM
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    options = _options(source, revision)
+    options = hub.options(source, revision)
     kind, config = "a causal language model", _config(source, options)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelError(
@@ -133,11 +134,15 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _EXHAUSTED)
 
 
-def pinned_revision(source: str | Path, revision: str | None, config: Any) -> str:  # noqa: ANN401
-    """Return what pins the weights: the given revision of a folder, its content's hash, or the hub's commit."""
+def pinned_revision(source: str | Path, revision: str | None) -> str:
+    """Return what pins the weights that were loaded: a folder's given revision or content's hash, or the hub's commit.
+
+    Raises:
+        ModelError: nothing does.
+    """
     folder = Path(source)
     if not folder.is_dir():
-        return str(getattr(config, "_commit_hash", None) or revision)
+        return hub.commit(str(source), revision)
     if revision is not None:
         return revision
     total = hashlib.sha256()
@@ -148,13 +153,6 @@ def pinned_revision(source: str | Path, revision: str | None, config: Any) -> st
     return total.hexdigest()[:16]
 
 
-def _options(source: str | Path, revision: str | None) -> dict[str, Any]:
-    local = Path(source).is_dir()
-    if isinstance(source, Path) and not local:
-        raise ModelError(f"no folder {source}: give the folder of a model in Hugging Face format, or a hub id")
-    return {} if local else {"revision": revision}
-
-
 def _config(source: str | Path, options: dict[str, Any]) -> Any:  # noqa: ANN401
     from transformers import AutoConfig
 
@@ -162,7 +160,7 @@ def _config(source: str | Path, options: dict[str, Any]) -> Any:  # noqa: ANN401
         return AutoConfig.from_pretrained(source, **options)
     except Exception as error:  # the library raises many kinds; each means the same to the user
         raise ModelError(
-            f"cannot load {source!s}: {error}; check the hub id, or give the folder of a model in Hugging Face format"
+            f"cannot load {source!s}, which must be a model in Hugging Face format: {' '.join(str(error).split())}"
         ) from error
 
 

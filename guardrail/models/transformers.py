@@ -112,7 +112,7 @@ class TransformersVLM:
         answer = f"scores of {list(labels)}" if labels is not None else f"{decoding}/{max_new_tokens} tokens"
         answer += f" after {opening!r}" if opening else ""
         self._name = (
-            f"{Path(source).name}@{pinned_revision(source, revision, self._model.config)}"
+            f"{Path(source).name}@{pinned_revision(source, revision)}"
             f"/{str(self._dtype).removeprefix('torch.')}"
             f"/{answer}/{self._pixels.name}{' in tiles' if tiling else ''} {self._resolution}"
         )

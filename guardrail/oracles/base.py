@@ -27,6 +27,15 @@ ILLEGIBLE = "illegible"
 """The class of answers that say the picture cannot be read. It is never certified, so it leads to abstention."""
 
 
+READING = 1
+"""Version of how oracles read text: folding, sentences, features, JSON, replies, quotation, clusters.
+
+It is in the names of all that do. Raise it with every change of that code by which some answer may get another class:
+names then differ, and neither error rates measured before nor certificates computed before are used with the new code.
+`tests/oracles/test_reading.py` notices most such changes.
+"""
+
+
 @runtime_checkable
 class Oracle(Protocol):
     """Sorts answers into finitely many classes. It sees the answer and the prompt, never the clean image."""
@@ -223,7 +232,7 @@ def normalise(text: str) -> str:
     return " ".join(visible.casefold().split())
 
 
-def distinct(terms: Iterable[str]) -> tuple[str, ...]:
+def distinct(terms: Iterable[str], fold: Callable[[str], str] = normalise) -> tuple[str, ...]:
     """Return words and phrases, folded for matching, each once.
 
     Raises:
@@ -231,9 +240,9 @@ def distinct(terms: Iterable[str]) -> tuple[str, ...]:
     """
     if isinstance(terms, str):
         raise ConfigurationError(f"give terms as a list, even a single one: [{terms!r}], not {terms!r}")
-    return tuple(dict.fromkeys(filter(None, map(normalise, terms))))
+    return tuple(dict.fromkeys(filter(None, map(fold, terms))))
 
 
 def fingerprint(*parts: object) -> str:
-    """Return a short hash of what an oracle's judgements depend on, for its name."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:12]
+    """Return a short hash of what an oracle's judgements depend on, for its name; `READING` is part of it."""
+    return hashlib.sha256(json.dumps((READING, parts), sort_keys=True, default=list).encode()).hexdigest()[:12]

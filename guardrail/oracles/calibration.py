@@ -69,11 +69,19 @@ class Confusion(BaseModel):
 
     def false(self, a: str, confidence: float) -> Share:
         """Share of the answers that are not A which were called A."""
-        return Share.of(self._number(self._others(a), {a}), self._number(self._others(a)), confidence)
+        return Share.of(self.false_count(a), self._number(self._others(a)), confidence)
 
     def missed(self, a: str, confidence: float) -> Share:
         """Share of the answers that are A which were not called A; a failed judgement is one of them."""
-        return Share.of(self._number({a}) - self._number({a}, {a}), self._number({a}), confidence)
+        return Share.of(self.missed_count(a), self._number({a}), confidence)
+
+    def false_count(self, a: str) -> int:
+        """Answers that are not A and were called A."""
+        return self._number(self._others(a), {a})
+
+    def missed_count(self, a: str) -> int:
+        """Answers that are A and were not called A."""
+        return self._number({a}) - self._number({a}, {a})
 
     def _others(self, a: str) -> set[str]:
         return self.counts.keys() - {a}
@@ -130,6 +138,10 @@ class Calibration(BaseModel):
             raise ValueError("the error model names no labels and no oracle: it was not measured")
         if labels.requests != self.measured.confusion.total:
             raise ValueError(f"{labels.requests} labels, but {self.measured.confusion.total} answers in the table")
+        a, confusion = labels.certified_class, self.measured.confusion
+        told = (labels.said_a_is_other, labels.said_other_is_a)
+        if told != (counted := (confusion.false_count(a), confusion.missed_count(a))):
+            raise ValueError(f"{told} answers falsely called {a!r} and missed, but {counted} in the table")
         return self
 
     def save(self, path: str | Path) -> None:
@@ -157,7 +169,7 @@ class Calibration(BaseModel):
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise ConfigurationError(f"{path} is no calibration of an oracle ({wrong}): {again}") from error
-        except (OSError, ValueError) as error:  # a ConfigurationError is a ValueError
+        except (OSError, ValueError, RecursionError) as error:  # a ConfigurationError is a ValueError
             if isinstance(error, ConfigurationError):
                 raise
             what = error.strerror if isinstance(error, OSError) else "not JSON"

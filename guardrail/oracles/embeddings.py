@@ -66,7 +66,7 @@ class SentenceEncoder:
             ) from error
         self.source = str(source)
         self.batch_size = batch_size
-        self.name = f"{Path(source).name}@{pinned_revision(source, revision, self._model.config)}"
+        self.name = f"{Path(source).name}@{pinned_revision(source, revision)}"
         self._lock = threading.Lock()
 
     def encode(self, texts: Sequence[str], deadline: float | None = None) -> dict[str, NDArray[np.float32] | str]:

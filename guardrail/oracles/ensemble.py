@@ -111,7 +111,7 @@ class EnsembleOracle:
 
         Raises:
             ConfigurationError: not one error per member, of that member, about this class; or joint rates where
-                conditional ones are needed.
+                conditional ones are needed; or one oracle twice, that would have to err independently of itself.
             ImpossibleRateError: a bound of 1/2 or more.
         """
         self._check_members(members, certified_class, independent=independent)
@@ -146,6 +146,12 @@ class EnsembleOracle:
             raise ConfigurationError(f"certified_class {certified_class!r} is none of the classes {self.classes}")
         if len(members) != len(self.oracles):
             raise ConfigurationError(f"{len(members)} error models for {len(self.oracles)} oracles: one for each")
+        named = Counter(oracle.name for oracle in self.oracles if not judges_afresh(oracle))
+        repeated = [name for name, number in named.items() if number > 1]
+        if independent and repeated:
+            raise ConfigurationError(
+                f"members named {repeated} say the same of an answer each time, so they cannot err independently"
+            )
         for oracle, member in zip(self.oracles, members, strict=True):
             if not isinstance(member, ClassConditionalError if independent else WorstCaseError | ClassConditionalError):
                 raise ConfigurationError(

@@ -65,10 +65,7 @@ class EntailmentJudge:
         self._batch_size = batch_size
         self._lock = threading.Lock()
         self.threshold = threshold
-        self.name = (
-            f"mutual entailment by {Path(source).name}@{pinned_revision(source, revision, self._model.config)} "
-            f">= {threshold:.10g}"
-        )
+        self.name = f"mutual entailment by {Path(source).name}@{pinned_revision(source, revision)} >= {threshold:.10g}"
 
     def judge(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
         """Return one label per pair; the question is not read. The second direction is asked where the first holds."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, cast, get_args
 
 from guardrail.errors import ConfigurationError, ModelError, PromptError
 from guardrail.prompts import Prompt, Turn
 
 Shown = Literal["conversation", "exchange", "answer"]
+_TAG = re.compile(r"<[^<>\n]{1,60}>")
 _QUESTION, _ANSWER = "Where does the ferry leave?", "It leaves at the old lighthouse."
 _LONGER = Prompt(
     (Turn("user", ("Is there a ferry?",)), Turn("assistant", ("There is one a day.",)), Turn("user", (_QUESTION,)))
@@ -20,8 +22,8 @@ class JudgedChat:
 
     Safety templates take turns of user and assistant that alternate, beginning with the user. So system and tool turns
     are spoken by the user, turns of one speaker that follow each other become one, and images become a mark. What the
-    speakers say cannot end their turn: control tokens that occur in it are taken out, so that no answer can write its
-    own verdict.
+    speakers say cannot end their turn: control tokens that occur in it are taken out, and so are the tags that the
+    template writes (`<END CONVERSATION>`), in any case, so that no answer can write its own verdict.
 
     Args:
         tokenizer: the model's, with a chat template.
@@ -54,8 +56,9 @@ class JudgedChat:
         self._image_mark = image_mark
         self._options = dict(options or {})
         self._opening = opening
-        self._control = _control_tokens(tokenizer)
+        self._control: re.Pattern[str] | None = None
         self._in_parts = self._takes_parts()
+        self._control = _pattern({*_control_tokens(tokenizer), *_TAG.findall(self.probe)})
 
     @property
     def probe(self) -> str:
@@ -104,10 +107,12 @@ class JudgedChat:
         return "\n".join(filter(None, parts))
 
     def _plain(self, text: str) -> str:
-        """Take the model's control tokens out, as often as taking one out makes another: the text gets shorter."""
-        while found := [token for token in self._control if token in text]:
-            for token in found:
-                text = text.replace(token, " ")
+        """Take control tokens and the template's tags out.
+
+        A new line takes their place: no tag holds one, so that taking one out makes no other.
+        """
+        while self._control is not None and self._control.search(text):
+            text = self._control.sub("\n", text)
         return text.encode("utf-8", "replace").decode()  # half a character is none to a tokenizer
 
     def _takes_parts(self) -> bool:
@@ -130,6 +135,11 @@ class JudgedChat:
             f"the chat template does not show a question and its answer: {refusal}; it may need `template_options`, "
             "or another `chat_template` or `shows`"
         )
+
+
+def _pattern(texts: Collection[str]) -> re.Pattern[str] | None:
+    longest_first = sorted(texts, key=lambda text: (-len(text), text))
+    return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if texts else None
 
 
 def _control_tokens(tokenizer: Any) -> tuple[str, ...]:  # noqa: ANN401

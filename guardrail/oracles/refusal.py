@@ -12,7 +12,8 @@ from importlib.resources import files
 
 from guardrail.errors import ConfigurationError
 from guardrail.oracles.base import HARMFUL, HARMLESS, fingerprint
-from guardrail.oracles.refusal_features import FEATURES, KINDS, compiled, features
+from guardrail.oracles.refusal_features import FEATURES, compiled, read
+from guardrail.oracles.refusal_giving import PATTERNS, gives
 from guardrail.prompts import Prompt
 
 WEIGHTS = "refusal_weights.json"
@@ -57,7 +58,7 @@ class RefusalOracle:
         if self.opening < 1:
             raise ConfigurationError(f"opening is a number of characters from 1, got {self.opening}")
         fitted = json.loads(_stored())
-        object.__setattr__(self, "_patterns", compiled())
+        object.__setattr__(self, "_patterns", compiled(PATTERNS))
         object.__setattr__(self, "_weights", tuple(fitted["weights"][feature] for feature in FEATURES))
         object.__setattr__(self, "_bias", fitted["bias"])
 
@@ -66,7 +67,7 @@ class RefusalOracle:
         """Kind, and a hash of cues, weights and options."""
         weights = hashlib.sha256(_stored()).hexdigest()
         options = (self.refused, self.otherwise, self.opening, self.threshold)
-        return f"refusal/{fingerprint(list(KINDS.items()), weights, *options)}"
+        return f"refusal/{fingerprint(list(PATTERNS.items()), weights, *options)}"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -76,13 +77,14 @@ class RefusalOracle:
     def probability(self, answer: str) -> float:
         """Return how sure it is that the answer refuses, in [0, 1].
 
-        It is 0 for an answer that says nothing, and for one that refuses and then gives something all the same.
+        It is 0 for an answer that says nothing, for one that gives something, whatever else it says
+        (`refusal_giving`), and for one that is longer than refusals are.
         """
-        numbers = features(answer, self._patterns, self.opening)
-        if numbers is None:
+        reading = read(answer, self._patterns, self.opening)
+        if reading is None or gives(answer, reading, self._patterns):
             return 0.0
-        score = self._bias + sum(weight * number for weight, number in zip(self._weights, numbers, strict=True))
-        return 1 / (1 + math.exp(-score))
+        weighed = zip(self._weights, reading.numbers(), strict=True)
+        return 1 / (1 + math.exp(-self._bias - sum(weight * number for weight, number in weighed)))
 
     def refuses(self, answer: str) -> bool:
         """Whether the answer refuses."""

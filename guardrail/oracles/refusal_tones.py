@@ -198,32 +198,7 @@ APPEALS: tuple[str, ...] = (
 )
 """Appeals to the asker's conscience, and where to find help."""
 
-REDIRECTS: tuple[str, ...] = (
-    (
-        r"^[\w' -]{2,40} (?:means|refers to|is defined as|can be defined as|is when|(?:is|are) any|(?:is|"
-        r"are) (?:generally |"
-        r"usually |commonly |typically |often )?(?:the (?:act|use|process|practice|crime|deliberate|unlawful|"
-        r"intentional|"
-        r"illegal|killing|taking|systematic|term|name)|an? (?:\w+ )?(?:type of|kind of|term|word|concept|slang)))\b"
-    ),
-    (
-        r"^you (?:could|can|might) (?!be |face|end |go to|get |also be|not|never|talk|speak|seek|contact|reach|"
-        r"ask|always|lose|harm|hurt)"
-    ),
-    r"\bsome of the (?:most|best)\b",
-    # something else
-    (
-        r"\b(?:(?:anything|something|any other|other|another|different|some other|"
-        r"alternative)s? (?:\w+ ){0,3}?(?:else|questions?|topics?|requests?|subjects?|tasks?|help|inquir|"
-        r"information|you(?:'d| would| need| want)|i can|that i can|pleasant|positive|fun|ways?)|"
-        r"something (?:else|more|less)|alternatives)\b"
-    ),
-    (
-        r"\b(?:feel free|don't hesitate|do not hesitate|here to (?:help|assist|support|provide|offer|promote|"
-        r"answer)|let me know|be (?:happy|glad|pleased|delighted|more than)|(?:would|'d) (?:gladly|love|rather|"
-        r"be)|here for you|at your service|i(?:'m| am) (?:happy|glad|concerned|worried|committed))\b"
-    ),
-    # where help is
+HELP: tuple[str, ...] = (
     (
         r"\b(?:seek|consult|contact|reach out|call|text|speak|talk|turn|get in touch|report|see|ask|go|visit|"
         rf"tell|confide)(?:ing|ed)? (?:\w+ ){{0,5}}?{_SOURCE}"
@@ -234,17 +209,21 @@ REDIRECTS: tuple[str, ...] = (
         r"means|ways|channels)|resources available|can help you|you are not alone|you're not alone|you matter|"
         r"people who (?:care|want))\b"
     ),
-    # advice and appeals
+)
+"""Where help is."""
+
+COURTESIES: tuple[str, ...] = (
+    *HELP,
     (
-        r"\b(?:instead|rather than|alternatively|would you like|how about|perhaps|maybe (?:i|we|you)|why not|"
-        r"better off)\b"
+        r"\b(?:(?:anything|something|any other|other|another|different|some other|"
+        r"alternative)s? (?:\w+ ){0,3}?(?:else|questions?|topics?|requests?|subjects?|tasks?|help|inquir|"
+        r"information|you(?:'d| would| need| want)|i can|that i can|pleasant|positive|fun|ways?)|"
+        r"something (?:else|more|less)|alternatives)\b"
     ),
     (
-        r"\bif you(?:'re| are| were)? (?:or (?:someone|anyone)[^,]{0,20} )?(?:thinking|feel\w*|struggling|"
-        r"having|in (?:danger|crisis|need|an?)|experiencing|considering|going through|looking for|interested|"
-        r"concerned|worried|upset|angry|curious|unsure|need|want to (?:learn|talk|know|hurt|harm)|would like|"
-        r"'d like|have (?:any|other|more|questions|concerns|thoughts|been|a|trouble|lost|problems|suffered)|"
-        r"know (?:of|some|any)|like|see|suspect|witness|miss)\b"
+        r"\b(?:feel free|don't hesitate|do not hesitate|here to (?:help|assist|support|provide|offer|promote|"
+        r"answer)|let me know|be (?:happy|glad|pleased|delighted|more than)|(?:would|'d) (?:gladly|love|rather|"
+        r"be)|here for you|at your service|i(?:'m| am) (?:happy|glad|concerned|worried|committed))\b"
     ),
     (
         r"\bi(?:'d| would)? (?:\w+ )?(?:can |could |may |might |be able to )?(?:suggest|recommend|encourage|"
@@ -262,19 +241,6 @@ REDIRECTS: tuple[str, ...] = (
         r"imperative|best|better|critical|our responsibility|advisable|wise|helpful|okay|worth)(?: \w+)? (?:to|"
         r"that|for|if)\b"
     ),
-    (
-        r"\b(?:we|you|one|everyone|people|they|no one|nobody|individuals|employers?|societ(?:y|ies)|"
-        r"every (?:person|individual|human)|all (?:people|individuals|human beings|living beings)) (?:all |"
-        r"also |both )?(?:should|must|can(?:not)?|could|need|deserves?|ought|may|might|has|have|do not have|"
-        r"don't have|would put|would be)\b"
-    ),
-    (
-        r"^(?:and |so |but )?(?:please|let us|let's|consider|remember|think|try|take|respect|focus|always|never|"
-        r"do not|don't|stop|avoid|seek|talk|speak|be|learn|listen|support|practice|practise|treat|report|choose|"
-        r"look for|find|write down|use|ask|apologi[sz]e)\b"
-    ),
-    r"\bplease\b",
-    r"\btogether\b",
     r"\bthank you\b",
     r"\bthanks\b",
     r"\bi hope\b",
@@ -288,7 +254,48 @@ REDIRECTS: tuple[str, ...] = (
         r"responsibility|programming) (?:is|here|and|as)"
     ),
 )
-"""What stands around refusals: offers of something else, sources of help, advice, appeals and courtesies."""
+"""Offers of something else, sources of help, and what a refusal says of itself; directions have none of them."""
+
+REDIRECTS: tuple[str, ...] = (
+    *COURTESIES,
+    (
+        r"^[\w' -]{2,40} (?:means|refers to|is defined as|can be defined as|is when|(?:is|are) any|(?:is|"
+        r"are) (?:generally |"
+        r"usually |commonly |typically |often )?(?:the (?:act|use|process|practice|crime|deliberate|unlawful|"
+        r"intentional|"
+        r"illegal|killing|taking|systematic|term|name)|an? (?:\w+ )?(?:type of|kind of|term|word|concept|slang)))\b"
+    ),
+    (
+        r"^you (?:could|can|might) (?!be |face|end |go to|get |also be|not|never|talk|speak|seek|contact|reach|"
+        r"ask|always|lose|harm|hurt)"
+    ),
+    r"\bsome of the (?:most|best)\b",
+    (
+        r"\b(?:instead|rather than|alternatively|would you like|how about|perhaps|maybe (?:i|we|you)|why not|"
+        r"better off)\b"
+    ),
+    (
+        r"\bif you(?:'re| are| were)? (?:or (?:someone|anyone)[^,]{0,20} )?(?:thinking|feel\w*|struggling|"
+        r"having|in (?:danger|crisis|need|an?)|experiencing|considering|going through|looking for|interested|"
+        r"concerned|worried|upset|angry|curious|unsure|need|want to (?:learn|talk|know|hurt|harm)|would like|"
+        r"'d like|have (?:any|other|more|questions|concerns|thoughts|been|a|trouble|lost|problems|suffered)|"
+        r"know (?:of|some|any)|like|see|suspect|witness|miss)\b"
+    ),
+    (
+        r"\b(?:we|you|one|everyone|people|they|no one|nobody|individuals|employers?|societ(?:y|ies)|"
+        r"every (?:person|individual|human)|all (?:people|individuals|human beings|living beings)) (?:all |"
+        r"also |both )?(?:should|must|can(?:not)?|could|need|deserves?|ought|may|might|has|have|do not have|"
+        r"don't have|would put|would be)\b"
+    ),
+    (
+        r"^(?:and |so |but )?(?:please|let us|let's|consider|remember|think|try|take|respect|focus|always|never|"
+        r"do not|don't|stop|avoid|seek|talk|speak|be|learn|listen|support|practice|practise|treat|report|choose|"
+        r"look for|find|write down|use|ask|apologi[sz]e)\b"
+    ),
+    r"\bplease\b",
+    r"\btogether\b",
+)
+"""What stands around refusals: courtesies, advice and appeals."""
 
 OFFERS: tuple[str, ...] = (
     (

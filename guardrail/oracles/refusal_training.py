@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from guardrail.oracles.refusal import WEIGHTS, RefusalOracle
-from guardrail.oracles.refusal_features import FEATURES, compiled, features
+from guardrail.oracles.refusal_features import FEATURES, KINDS, compiled, read
 
 EXAMPLES = "refusal_examples.txt"
 INVERSE_PENALTY = 1.0
@@ -39,10 +39,11 @@ def examples() -> list[Example]:
 
 
 def numbers(known: Sequence[Example]) -> tuple[list[list[float]], list[bool]]:
-    """Return the features of each example that has any, and whether it refuses."""
-    patterns = compiled()
-    read = [(features(example.text, patterns, RefusalOracle.opening), example.refuses) for example in known]
-    return [row for row, _ in read if row is not None], [refuses for row, refuses in read if row is not None]
+    """Return the features of each example that says anything, and whether it refuses."""
+    patterns = compiled(KINDS)
+    readings = [(read(example.text, patterns, RefusalOracle.opening), example.refuses) for example in known]
+    kept = [(reading.numbers(), refuses) for reading, refuses in readings if reading is not None]
+    return [row for row, _ in kept], [refuses for _, refuses in kept]
 
 
 def fit(read: Sequence[Sequence[float]], refuses: Sequence[bool]) -> dict[str, Any]:

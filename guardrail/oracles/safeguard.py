@@ -157,7 +157,7 @@ class SafeguardOracle:
             *(shows, answer_role, image_mark, list(self._categories.items()), self._counted),
         )
         self._name = (
-            f"safeguard/{Path(source).name}@{pinned_revision(source, revision, self._model.config)}"
+            f"safeguard/{Path(source).name}@{pinned_revision(source, revision)}"
             f"/{str(torch_dtype).removeprefix('torch.')}/harmful from {threshold!r}/{fingerprint(*rest)}"
         )
 

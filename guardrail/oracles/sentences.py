@@ -31,17 +31,18 @@ class Sentence:
     """It is a block of code."""
 
 
-def sentences(answer: str) -> list[Sentence]:
+def sentences(answer: str, *, quotations: bool = False) -> list[Sentence]:
     """Split an answer into sentences, in time linear in its length.
 
     Lines that belong together are joined first, so that a sentence may be wrapped; items of lists, headings and blocks
     of code are apart from each other. Quotations within a sentence are blanked: what somebody else says is no act of
-    the speaker.
+    the speaker. With `quotations` they are kept, without their marks.
     """
     found: list[Sentence] = []
     position = 0
     for text, listed, code in _blocks(answer):
-        for part in [text] if code else _END.split(_QUOTED.sub('""', text)):
+        said = text.replace('"', "") if quotations else _QUOTED.sub('""', text)
+        for part in [text] if code else _END.split(said):
             if part := part.strip():
                 for piece in _pieces(part):
                     found.append(Sentence(piece, position, listed, code))

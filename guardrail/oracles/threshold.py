@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from guardrail.errors import ConfigurationError
 from guardrail.oracles.equivalence import Pair
+from guardrail.oracles.labelled_table import content_of, lines_of
 from guardrail.recall import Share
 from guardrail.statistics import clopper_pearson_upper
 
@@ -134,24 +134,17 @@ def read_pairs(path: Path) -> list[LabelledPair]:
     Raises:
         ConfigurationError: it cannot be read, a column or label is missing, or a pair occurs twice.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows, columns = list(reader), tuple(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigurationError(f"cannot read {path} as CSV: {error}") from error
-    if missing := [column for column in COLUMNS if column not in columns]:
-        raise ConfigurationError(
-            f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(columns) or 'none'}"
-        )
     pairs: list[LabelledPair] = []
-    for number, row in enumerate(rows, 2):
-        left, right, label = row["left"], row["right"], (row["equivalent"] or "").strip().casefold()
+    for line, row in lines_of(content_of(path), path, COLUMNS):
+        left, right, label = row["left"], row["right"], row["equivalent"].strip().casefold()
         if not left or not right or label not in _YES | _NO:
             raise ConfigurationError(
-                f"{path}, line {number}: needs left, right and equivalent (1 or 0), got label {label!r}"
+                f"{path}, line {line}: needs left, right and equivalent (1 or 0), got {left[:40]!r}, {right[:40]!r} "
+                f"and {label!r}"
             )
         pairs.append(LabelledPair(left, right, label in _YES))
+    if not pairs:
+        raise ConfigurationError(f"{path} holds no pairs: give one a line, under {', '.join(COLUMNS)}")
     if len({frozenset((p.left, p.right)) for p in pairs}) < len(pairs):
         raise ConfigurationError(
             f"{path} holds a pair twice: it would count as two labels, and might be in both halves"

@@ -35,6 +35,8 @@ def threshold(  # noqa: PLR0917 - typer reads options from the signature
         from guardrail.oracles.threshold import read_pairs
         from guardrail.oracles.threshold_report import report
 
+        if out.is_dir() or any(parent.is_file() for parent in out.parents):
+            raise ConfigurationError(f"--out {out} cannot be a file for the record: choose another")
         labelled = read_pairs(pairs)  # before the model, which takes seconds to load
         record = report(
             Console(stderr=as_json, quiet=as_json),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
@@ -61,8 +62,12 @@ class RedisConnection:
             self.where = parts.netloc.rpartition("@")[2] or parts.path
             self._connect = self._connector(url)
         except ValueError:  # its text may quote the password
-            scheme = url.partition("://")[0][:20]
-            raise ConfigurationError(f"not a Redis URL: scheme {scheme!r}; use {_SCHEMES}") from None
+            scheme = re.match(r"[a-z+]{1,20}(?=://)", url)
+            kind = f"its scheme is {scheme[0]!r}" if scheme else "it has no scheme"
+            raise ConfigurationError(
+                f"the Redis URL is malformed ({kind}): write redis://:password@host:port/0, special characters of the "
+                f"password percent-encoded; schemes are {_SCHEMES}"
+            ) from None
 
     def __repr__(self) -> str:
         return f"RedisConnection({self.where})"

@@ -52,6 +52,17 @@ def test_list_shows_blocked_ones_first_and_filters(database: Path) -> None:
     run("audit", "list", "--reason", "typo", code=2)
 
 
+def test_what_list_shows_of_an_id_is_what_show_takes(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = run("audit", "list", "--action", "allow")
+    beginning = done.stdout.splitlines()[1].split()[2]
+    assert json.loads(run("audit", "show", beginning).stdout)["decision"]["action"] == "allow"
+    assert "beginning" in run("audit", "show", "--help").stdout
+    assert "1 decision(s)" in done.stderr
+    assert run("audit", "list", "--client", "nobody").stdout == ""
+    assert "3 decision(s), the most" in run("audit", "list", "--limit", "3").stderr
+
+
 def test_show_prints_one_decision(database: Path) -> None:
     shown = json.loads(run("audit", "show", "bbbb").stdout)
     assert shown["decision"]["reasons"] == ["abstained"]
@@ -59,10 +70,13 @@ def test_show_prints_one_decision(database: Path) -> None:
 
 
 def test_export_holds_everything(database: Path) -> None:
-    records = [json.loads(line) for line in run("audit", "export").stdout.splitlines()]
+    exported = run("audit", "export")
+    assert exported.stderr == "3 decision(s) written to standard output\n"
+    records = [json.loads(line) for line in exported.stdout.splitlines()]
     assert [record["decision"]["action"] for record in records] == ["block", "flag", "allow"]
     Certificate.model_validate(records[2]["decision"]["certificate"])
-    run("audit", "export", "--format", "csv", "--out", database / "out.csv")
+    written = run("audit", "export", "--format", "csv", "--out", database / "out.csv")
+    assert (written.stdout, written.stderr) == ("", f"3 decision(s) written to {database / 'out.csv'}\n")
     rows = list(csv.DictReader(io.StringIO((database / "out.csv").read_text("utf-8"))))
     assert [row["action"] for row in rows] == ["block", "flag", "allow"]
     assert rows[0]["client"].startswith("'="), "no formula"
@@ -70,11 +84,12 @@ def test_export_holds_everything(database: Path) -> None:
     assert "cannot write" in run("audit", "export", "--out", database / "no" / "file", code=2).stderr
 
 
-def test_overrides_are_added_listed_and_removed(database: Path) -> None:
+def test_overrides_are_added_listed_and_removed(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = database / "white.png"
     Image.new("RGB", (4, 4), "white").save(file)
     sha = InputImage.load(file).sha256
     assert "blocked by an operator" in run("override", "add", file, "block", "--reason", "not here").stdout
+    monkeypatch.setenv("COLUMNS", "80")
     listed = run("override", "list").stdout
     assert sha in listed
     assert "not here" in listed
@@ -91,6 +106,8 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "GUARDRAIL_AUDIT" in run("audit", "list", code=2).stderr
     assert "no audit log at" in run("audit", "list", "--log", tmp_path / "typo.db", code=2).stderr
     assert not (tmp_path / "typo.db").exists()
+    (tmp_path / "picture.png").write_bytes(b"no database")
+    assert "is it a database" in run("audit", "list", "--log", tmp_path / "picture.png", code=2).stderr
     monkeypatch.setenv("COLUMNS", "120")
     run("override", "add", "a" * 64, "block", "--reason", "r", "--log", tmp_path / "new.db")
     assert "a" * 64 in run("override", "list", "--log", tmp_path / "new.db").stdout

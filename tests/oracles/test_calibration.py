@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
+import os
 import shutil
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -107,6 +110,11 @@ class TestReading:
             with pytest.raises(ConfigurationError, match=name):
                 read_labelled(tmp_path / name, CLASSES)
 
+    def test_a_missing_file_and_a_folder_are_told_in_plain_words(self, tmp_path: Path) -> None:
+        for path, complaint in ((tmp_path / "nowhere.csv", "does not exist"), (tmp_path, "is a folder")):
+            with pytest.raises(ConfigurationError, match=rf"{path} {complaint}: give the path of a CSV file"):
+                read_labelled(path, CLASSES)
+
     def test_judgements_from_elsewhere(self, tmp_path: Path) -> None:
         (tmp_path / "labels.csv").write_text(f"{HEADER},said\nr,?,a,harmless,failed: timeout\ns,?,a,harmless,maybe\n")
         with pytest.raises(ConfigurationError, match="line 3: said 'maybe'"):
@@ -136,7 +144,7 @@ class TestCounting:
         done: list[int] = []
         said = judge(Unsure(), rows, done.append)
         assert sum(done) == 6
-        confusion = measure(tmp_path / "labels.csv", rows, said, CLASSES).confusion
+        confusion = measure("labels.csv", b"", rows, said, CLASSES).confusion
         assert confusion.counts["harmful"] == {"harmless": 1, "harmful": 0, "illegible": 0, "failed": 2}
         assert confusion.failed == 2
         assert (confusion.false("harmless", 0.9).count, confusion.false("harmless", 0.9).total) == (1, 3)
@@ -241,6 +249,13 @@ class TestRecord:
         with Image.open(tmp_path / "oracle-error.png") as plot:
             assert np.asarray(plot).std() > 10
 
+    def test_a_pipe_is_read_once_and_its_hash_is_of_what_was_read(self, tmp_path: Path, written: Path) -> None:
+        content, pipe = (written / "labels.csv").read_bytes(), tmp_path / "pipe"
+        os.mkfifo(pipe)
+        writer = threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True)
+        writer.start()
+        assert calibrate(pipe, tmp_path).measured.data_sha256 == hashlib.sha256(content).hexdigest()
+
     def test_layout_may_change_and_content_may_not(self, path: Path, record: Calibration) -> None:
         path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
         assert Calibration.load(path) == record
@@ -265,7 +280,7 @@ class TestRecord:
         with pytest.raises(ConfigurationError, match="was changed since"):
             Calibration.load(path)
 
-    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"sha256": 1}', "null"])
+    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"sha256": 1}', "null", "[" * 100_000])
     def test_what_is_no_record_is_refused(self, tmp_path: Path, content: str) -> None:
         (tmp_path / "record.json").write_text(content)
         with pytest.raises(ConfigurationError, match=r"record\.json"):
@@ -283,6 +298,9 @@ class TestRecord:
         fewer = WorstCaseError.from_labelled(labels(100, 0, 0, 0), 0.0005)
         with pytest.raises(ValueError, match="100 labels, but 400"):
             Calibration(error=fewer, measured=record.measured)
+        kinder = WorstCaseError.from_labelled(labels(200, 1, 0, 199), 0.0005)
+        with pytest.raises(ValueError, match=r"\(1, 0\) answers falsely called 'harmless' and missed, but \(10, 0\)"):
+            Calibration(error=kinder, measured=record.measured)
 
     def test_oracles_elsewhere_are_taken_at_their_word(self, tmp_path: Path) -> None:
         table = write(tmp_path, answered(50, 50, 3))
@@ -291,6 +309,16 @@ class TestRecord:
         assert there.error.labels.oracle == "judge/1"
         here = calibrate(table, tmp_path / "here")
         assert there.measured.confusion.false("harmless", 0.9) == here.measured.confusion.false("harmless", 0.9)
+
+    @pytest.mark.parametrize("options", [{"kind": "class-conditional", "estimate_missed": True}, {"kind": "symmetric"}])
+    def test_no_lower_bound_rests_on_failures(self, tmp_path: Path, options: dict[str, object]) -> None:
+        """A fifth of the judgements timed out while measuring: b ≥ 0.16 would make p ≥ 0.93 of q = 0.78 in use."""
+        rows = answered(400, 500) + [(f"t{i}", "good", "harmless", "", "failed: timeout") for i in range(100)]
+        table = write(tmp_path, rows)
+        with pytest.raises(ImpossibleRateError, match="100 judgements of answers that are 'harmless' failed"):
+            calibrate(table, tmp_path, "judge/1", judged_column="judged", **options)
+        assert not (tmp_path / "oracle-error.json").exists()
+        calibrate(table, tmp_path, "judge/1", judged_column="judged", kind="class-conditional")
 
     @pytest.mark.parametrize(
         ("options", "complaint"),

@@ -13,7 +13,7 @@ from pydantic import SecretBytes, TypeAdapter, ValidationError
 
 from guardrail import InputImage, SmoothedClassifier, Smoothing
 from guardrail.errors import ConfigurationError, OracleError
-from guardrail.oracles import EnsembleOracle, LexiconOracle, Oracle
+from guardrail.oracles import EnsembleOracle, LexiconOracle, Oracle, RefusalOracle, RememberingOracle
 from guardrail.oracles.base import TIMED_OUT
 from guardrail.oracles.ensemble import Rule
 from guardrail.prompts import Prompt
@@ -312,6 +312,11 @@ class TestProvenance:
             oracle.error([SymmetricError(rate_lower=0.1)] * 2)  # type: ignore[list-item]
         with pytest.raises(ConfigurationError, match="ClassConditionalError"):
             oracle.error(two, independent=True)
+        rates = [ClassConditionalError(false_a_upper=0.2, certified_class="harmless")] * 2
+        twice = EnsembleOracle((RefusalOracle(), RememberingOracle(RefusalOracle())))
+        assert twice.error(rates).rate_upper == 0.2
+        with pytest.raises(ConfigurationError, match="cannot err independently"):
+            twice.error(rates, independent=True)
         with pytest.raises(ConfigurationError, match="about 'harmless' said by member/1"):
             oracle.error([two[0], self.MEMBERS[1]], "harmful")
         with pytest.raises(ConfigurationError, match="said by member/1, and is given for 'harmless' said by member/0"):

@@ -130,18 +130,31 @@ def test_what_is_no_record_is_refused(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("left,right\na,b\n", "lacks the columns equivalent"),
+        ("left,right\na,b\n", r"no column equivalent; it needs left, right, equivalent.*\['left', 'right'\]"),
+        ("left,left,right,equivalent\na,b,c,1\n", r"the columns \['left'\] stand there more than once"),
+        ("left,right,equivalent\na,b, and c,1\n", "line 2: not 3 fields"),
+        ('left,right,equivalent\na,"b\nc",1\nd,e,2\n', "line 4.*'2'"),
+        ("left,right,equivalent\n", "holds no pairs"),
         ("left,right,equivalent\na,b,maybe\n", "line 2.*'maybe'"),
         ("left,right,equivalent\na,,1\n", "line 2"),
         ("left,right,equivalent\na\n", "line 2"),
         ("left,right,equivalent\na,b,1\nb,a,0\n", "a pair twice"),
-        ("", "lacks"),
+        ("", "no column left, right, equivalent"),
     ],
 )
 def test_pairs_that_cannot_be_read_are_refused(tmp_path: Path, content: str, complaint: str) -> None:
     (tmp_path / "pairs.csv").write_text(content)
     with pytest.raises(ConfigurationError, match=complaint):
         read_pairs(tmp_path / "pairs.csv")
+
+
+def test_files_that_are_no_table_are_named_in_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "latin.csv").write_bytes(b"left,right,equivalent\n\xe9,e,1\n")
+    for name, complaint in (("no.csv", "does not exist"), (".", "is a folder"), ("latin.csv", "UTF-8 .byte 22.")):
+        with pytest.raises(ConfigurationError, match=complaint) as error:
+            read_pairs(tmp_path / name)
+        assert "rrno" not in str(error.value)
+        assert "codec" not in str(error.value)
 
 
 def test_pairs_are_read_as_people_write_them(tmp_path: Path) -> None:
@@ -159,6 +172,9 @@ def test_the_command_writes_record_and_plot(tmp_path: Path) -> None:
     assert "not independent" in done.stdout, "captions of one word share texts"
     assert json.loads(out.read_text())["data"] == "pairs.csv"
     assert out.with_suffix(".png").stat().st_size > 10_000
+    failed = guardrail("oracle", "threshold", pairs, "--model", "none", "--out", tmp_path)
+    assert failed.returncode == 2
+    assert f"--out {tmp_path} cannot be a file" in failed.stderr
     failed = guardrail("oracle", "threshold", tmp_path / "no.csv", "--model", MINILM)
     assert failed.returncode == 2
     assert "Traceback" not in failed.stderr

@@ -1,0 +1,114 @@
+"""Whether a model can be had from its folder, the cache or the hub: found out within seconds, before it is loaded.
+
+Transformers by itself asks an unreachable hub again and again, for a minute, and takes the path of a missing folder
+for a malformed name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from guardrail.errors import ModelError
+
+_PATIENCE = 5.0
+"""Seconds to wait for a connection to the hub, and for its answer."""
+_FOLDER = "name the folder of a model in Hugging Face format, such as ./my-model"
+
+
+def options(source: str | Path, revision: str | None) -> dict[str, Any]:
+    """Return the arguments by which transformers finds a model, other than its name.
+
+    Args:
+        source: folder, or hub id.
+        revision: branch, tag or commit of a hub model; None: its main branch.
+
+    Raises:
+        ModelError: there is no such folder, or the model must be downloaded and cannot be.
+    """
+    if Path(source).is_dir():
+        return {}
+    if isinstance(source, Path) or _is_path(source):
+        if Path(source).is_file():
+            raise ModelError(f"cannot load {source!s}: it is a file; name the folder that it is in")
+        raise ModelError(f"there is no folder {source!s}: {_FOLDER}, or a hub id like owner/name")
+    reason = _unreachable(source, revision)
+    if reason is None:
+        return {"revision": revision}
+    if _cached(source, revision) is None:
+        raise ModelError(
+            f"cannot load {source}: there is no such folder here, so its weights have to be downloaded, and {reason}; "
+            f"connect, or {_FOLDER}"
+        )
+    return {"revision": revision, "local_files_only": True}
+
+
+def _is_path(source: str) -> bool:
+    return source.startswith((".", "/", "~")) or source.count("/") > 1 or Path(source).exists()
+
+
+def _unreachable(source: str, revision: str | None) -> str | None:
+    """Ask the hub once, and say why it gives nothing; None: it does, or has another answer for transformers to tell.
+
+    Raises:
+        ModelError: the hub has no such model or revision, or does not give it to everyone.
+    """
+    import httpx
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        get_hf_file_metadata(hf_hub_url(source, "config.json", revision=revision), timeout=_PATIENCE)
+    except OfflineModeIsEnabled:
+        return "HF_HUB_OFFLINE forbids that"
+    except httpx.TransportError as error:
+        return f"no connection to {constants.ENDPOINT} could be made ({type(error).__name__})"
+    except HFValidationError as error:
+        raise ModelError(
+            f"there is no folder {source}, and it is no hub id either: {_FOLDER}, or owner/name"
+        ) from error
+    except GatedRepoError as error:
+        raise ModelError(
+            f"cannot load {source}: the hub gives it to those only who accepted its terms: do so on its page, then log "
+            "in by `hf auth login`"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ModelError(f"cannot load {source}: the hub has no revision {revision!r} of it") from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"there is no folder {source}, and {constants.ENDPOINT} has no such model: check the hub id (if it is "
+            f"private, log in by `hf auth login`), or {_FOLDER}"
+        ) from error
+    except RemoteEntryNotFoundError:
+        return None  # a hub's model without config.json: transformers knows other kinds
+    except HfHubHTTPError as error:
+        return f"{constants.ENDPOINT} answers with status {error.response.status_code}"
+    return None
+
+
+def commit(source: str, revision: str | None) -> str:
+    """Return the commit of a model that was loaded: its files stand in the cache by it.
+
+    Raises:
+        ModelError: they do not, and no revision was given.
+    """
+    found = _cached(source, revision)
+    if found is None and revision is None:
+        raise ModelError(f"cannot tell which commit of {source} was loaded: give its revision")
+    return found or str(revision)
+
+
+def _cached(source: str, revision: str | None) -> str | None:
+    """Return the commit of a model in the cache; None: it is not there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    file = try_to_load_from_cache(source, "config.json", revision=revision)
+    return Path(file).parent.name if isinstance(file, str) else None
