@@ -151,7 +151,6 @@ class GuardedChatModel(Together, BaseChatModel):
         kwargs.pop("stream", None)
         passage = self.gate.run(
             request,
-            messages,
             lambda checked, _: self.bound._generate(checked, stop=stop, **kwargs),
             _written,
             metadata=_metadata(call.run),
@@ -173,7 +172,6 @@ class GuardedChatModel(Together, BaseChatModel):
         kwargs.pop("stream", None)
         passage = await self.gate.arun(
             request,
-            messages,
             lambda checked, _: self.bound._agenerate(checked, stop=stop, **kwargs),
             _written,
             metadata=_metadata(call.run),

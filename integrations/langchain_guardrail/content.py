@@ -60,12 +60,15 @@ class Request:
             the results of an agent's tools, stand at the end of that turn.
         unchecked: what a model could see and has no place in the prompt, in words.
         rewrite: gives the input with its images replaced.
+        value: the input as it was read, in messages and containers of its own: what others change in the caller's
+            while it is checked is not sent.
     """
 
     images: tuple[str, ...]
     prompt: Prompt
     unchecked: tuple[str, ...]
     rewrite: Rewrite = field(repr=False)
+    value: Any = field(repr=False)
 
 
 def read_request(
@@ -89,16 +92,36 @@ def read_request(
     """
     reader = Reader(allows, searched=searched)
     try:
-        rewrite = reader.input(value)
+        reader.input(value)
         for name, option in (options or {}).items():
             reader.loose({name: option}, "an option", references=True, schema=name in _SCHEMAS)
         if settings:
             reader.loose(settings, "the config", references=True, data_only=True)
+        if not (reader.images or reader.unchecked):
+            return None
+        value = own(value)
+        read = Reader(allows, searched=searched)
+        rewrite = read.input(value)
     except Exception as error:  # noqa: BLE001 - a strange object may raise anything when it is looked at
-        return Request((), Prompt(()), (f"an input that cannot be read ({type(error).__name__})",), lambda _: value)
-    if not (reader.images or reader.unchecked):
-        return None
-    return Request(tuple(reader.images), reader.prompt, tuple(reader.unchecked), rewrite)
+        unread = f"an input that cannot be read ({type(error).__name__})"
+        return Request((), Prompt(()), (unread,), lambda _: value, value)
+    unchecked = dict.fromkeys((*read.unchecked, *reader.unchecked))
+    return Request(tuple(read.images), read.prompt, tuple(unchecked), rewrite, value)
+
+
+def own(value: Any) -> Any:  # noqa: ANN401
+    """Copy messages and plain containers, and what they hold; other objects stay as they are."""
+    match value:
+        case BaseMessage():
+            fields = {name: own(field) for name, field in vars(value).items() if name != "artifact"}
+            return value.model_copy(update=fields)
+        case ChatPromptValue():
+            return value.model_copy(update={"messages": own(value.messages)})
+        case _ if type(value) in {list, tuple}:
+            return type(value)(map(own, value))
+        case _ if type(value) is dict:
+            return {key: own(item) for key, item in value.items()}
+    return value
 
 
 def messages_of(value: Any) -> list[BaseMessage]:  # noqa: ANN401

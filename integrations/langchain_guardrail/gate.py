@@ -151,7 +151,6 @@ class Gate:
     def run(
         self,
         request: Request,
-        value: Any,  # noqa: ANN401
         answer: Callable[[Any, RunnableConfig], T],
         write: Callable[[T], str],
         *,
@@ -161,8 +160,7 @@ class Gate:
         """Check a request, have it answered where nobody can listen, and judge the answer.
 
         Args:
-            request: as read from `value`.
-            value: what the chain was invoked with.
+            request: what the chain was invoked with.
             answer: the chain, from its input (with the pictures that were checked) and a config without callbacks.
             write: writes out all of an answer that somebody could read.
             config: the caller's; None: that of the run which this code is part of.
@@ -176,7 +174,7 @@ class Gate:
             drawn = self.guard.drawn_answer(decision)
             if decision.blocked or drawn is not None:
                 return Passage(decision, drawn=drawn)
-            forwarded = self._forwarded(request, pictures, value)
+            forwarded = self._forwarded(request, pictures)
             try:
                 output = answer(forwarded, inner)
             except Exception as error:
@@ -191,7 +189,6 @@ class Gate:
     async def arun(
         self,
         request: Request,
-        value: Any,  # noqa: ANN401
         answer: Callable[[Any, RunnableConfig], Awaitable[T]],
         write: Callable[[T], str],
         *,
@@ -208,7 +205,7 @@ class Gate:
             drawn = self.guard.drawn_answer(decision)
             if decision.blocked or drawn is not None:
                 return Passage(decision, drawn=drawn)
-            forwarded = await asyncio.to_thread(self._forwarded, request, pictures, value)
+            forwarded = await asyncio.to_thread(self._forwarded, request, pictures)
             try:
                 output = await answer(forwarded, inner)
             except Exception as error:
@@ -258,10 +255,10 @@ class Gate:
         except ImageError as error:
             return _Pictures((), error)
 
-    def _forwarded(self, request: Request, pictures: _Pictures, value: Any) -> Any:  # noqa: ANN401
+    def _forwarded(self, request: Request, pictures: _Pictures) -> Any:  # noqa: ANN401
         fetched = not all(map(is_data_url, request.images))  # the model's provider would fetch something else
         canonical = pictures.loaded and (fetched or self.guard.policy.forward == "canonical")
-        return request.rewrite(iter(pictures)) if canonical else value
+        return request.rewrite(iter(pictures)) if canonical else request.value
 
     def _judged(self, decision: Decision, output: T, write: Callable[[T], str]) -> Passage[T]:
         """Judge the answer; one that cannot be written out is an error of judging."""

@@ -42,9 +42,9 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
 
     - Images are checked jointly, with the text up to the last human turn, and go on as `Policy.forward` says. Media
       that cannot be checked is `Policy.on_error`'s.
-    - The chain runs where no callback, tracer or stream of the caller sees it, and its judged answer comes in one
-      chunk. The answer is all of its output but the request's own messages; what cannot be written out for judging
-      (a generator, bytes) is `Policy.on_error`'s, as `oracle_failed`.
+    - The chain runs where no callback, tracer or stream of the caller sees it, nor the state of a graph around it, and
+      its judged answer comes in one chunk. The answer is all of its output but the request's own messages; what cannot
+      be written out for judging (a generator, bytes) is `Policy.on_error`'s, as `oracle_failed`.
     - What the chain raises passes through unchanged, but for an `OutputParserException`, which quotes the unjudged
       answer: where the policy is enforced, a new one without it is raised instead.
     - The decision is in `response_metadata["guardrail"]` of a message (`get_decision`), in a custom event
@@ -126,8 +126,8 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         if request is None:
             return self.bound.invoke(input, config, **kwargs)
 
-        def guarded(value: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Any:  # noqa: ANN401
-            return self._run(request, value, run_manager, config, kwargs)
+        def guarded(_: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Any:  # noqa: ANN401
+            return self._run(request, run_manager, config, kwargs)
 
         return self._call_with_config(guarded, input, config)
 
@@ -138,11 +138,11 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
             return await self.bound.ainvoke(input, config, **kwargs)
 
         async def guarded(
-            value: Any,  # noqa: ANN401
+            _: Any,  # noqa: ANN401
             run_manager: AsyncCallbackManagerForChainRun,
             config: RunnableConfig,
         ) -> Any:  # noqa: ANN401
-            return await self._arun(request, value, run_manager, config, kwargs)
+            return await self._arun(request, run_manager, config, kwargs)
 
         return await self._acall_with_config(guarded, input, config)
 
@@ -156,8 +156,8 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         def guarded(
             values: Iterator[Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig
         ) -> Iterator[Any]:
-            for value in values:
-                yield self._run(request, value, run_manager, config, kwargs)
+            for _ in values:
+                yield self._run(request, run_manager, config, kwargs)
 
         yield from self._transform_stream_with_config(iter([input]), guarded, config)
 
@@ -172,8 +172,8 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         async def guarded(
             values: AsyncIterator[Any], run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig
         ) -> AsyncIterator[Any]:
-            async for value in values:
-                yield await self._arun(request, value, run_manager, config, kwargs)
+            async for _ in values:
+                yield await self._arun(request, run_manager, config, kwargs)
 
         async def one() -> AsyncIterator[Any]:
             yield input
@@ -193,7 +193,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         """Add media that the chain remembers, which cannot be certified here together with what is new."""
         if all(self._gate.read(each) is None for each in remembered):
             return request
-        request = request or Request((), Prompt(()), (), lambda _: value)
+        request = request or Request((), Prompt(()), (), lambda _: value, value)
         return replace(request, unchecked=(*request.unchecked, _REMEMBERED))
 
     @contextmanager
@@ -216,7 +216,6 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
     def _run(
         self,
         request: Request,
-        value: Any,  # noqa: ANN401
         run_manager: CallbackManagerForChainRun,
         config: RunnableConfig,
         options: dict[str, Any],
@@ -227,14 +226,13 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
             answer.asked(forwarded)
             return answer.came(self.bound.invoke(forwarded, inner, **options))
 
-        passage = self._gate.run(request, value, ask, answer.written, config=config)
+        passage = self._gate.run(request, ask, answer.written, config=config)
         announce(passage.decision, run_manager)
         return self._released(passage, answer.shape)
 
     async def _arun(
         self,
         request: Request,
-        value: Any,  # noqa: ANN401
         run_manager: AsyncCallbackManagerForChainRun,
         config: RunnableConfig,
         options: dict[str, Any],
@@ -245,7 +243,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
             answer.asked(forwarded)
             return answer.came(await self.bound.ainvoke(forwarded, inner, **options))
 
-        passage = await self._gate.arun(request, value, ask, answer.written, config=config)
+        passage = await self._gate.arun(request, ask, answer.written, config=config)
         await aannounce(passage.decision, run_manager)
         return self._released(passage, answer.shape)
 

@@ -262,7 +262,7 @@ def test_original_is_forwarded_on_request(make_guard: Make) -> None:
     door = Door(make_guard(Policy(forward="original")))
     value = [HumanMessage(content())]
     assert door.reasons(value) == ()
-    assert door.given[0] is value
+    assert door.given[0] == value
 
 
 def test_the_callers_messages_stay_as_they_are(guard: Guard) -> None:
@@ -270,6 +270,30 @@ def test_the_callers_messages_stay_as_they_are(guard: Guard) -> None:
     before = [value[0].model_copy(deep=True), {"role": "user", "content": content()}]  # type: ignore[union-attr]
     assert Door(guard).reasons(value) == ()
     assert value == before
+
+
+@pytest.mark.parametrize("forward", ["canonical", "original"])
+@pytest.mark.parametrize("door", [GuardedRunnable, GuardedChatModel])
+def test_what_others_change_while_it_is_checked_is_not_sent(
+    make_guard: Callable[..., Guard], door: Any, forward: str, vlm: Brightness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, shown = HumanMessage("Hi"), HumanMessage(content("green"))
+    conversation = [text, shown]
+    answer = vlm.answer
+
+    def change(*args: Any) -> Any:
+        text.content = shown.content = content("red")
+        shown.additional_kwargs["image"] = url("red")
+        conversation.append(HumanMessage(content("red")))
+        return answer(*args)
+
+    monkeypatch.setattr(vlm, "answer", change)
+    chat = Chat()
+    guarded = door(chat, make_guard(Policy.model_validate({"forward": forward})))
+    assert guarded.invoke(conversation).text == chat.says
+    (sent,) = chat.seen
+    assert (len(sent), sent[0].content, sent[1].additional_kwargs) == (2, "Hi", {})
+    np.testing.assert_array_equal(pixels(sent[1].content[1]["image_url"]["url"]), np.asarray(picture("green")))
 
 
 def test_paths_in_texts_are_not_read(guard: Guard, tmp_path: Path) -> None:
