@@ -104,9 +104,11 @@ class Bench:
     """A model of random weights, one picture, and the ways to answer its draws."""
 
     def __init__(self, shape: Shape, device: torch.device, dtype: torch.dtype) -> None:
-        from transformers import CLIPImageProcessor, LlavaConfig, LlavaForConditionalGeneration
-
+        from guardrail.models.loading import torchvision_works
         from guardrail.noise import NoiseStream
+
+        torchvision_works()  # before transformers asks
+        from transformers import CLIPImageProcessor, LlavaConfig, LlavaForConditionalGeneration
 
         self.shape, self.device, self.dtype = shape, device, dtype
         self.image_token = shape.text["vocab_size"] - 1
@@ -276,6 +278,8 @@ def main() -> None:
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     bench = Bench(TINY if arguments.tiny else FULL, device, dtype)
     samples, early, repeats = SAMPLES, arguments.early, arguments.repeats
+    if arguments.tiny:
+        samples, early = samples // 10, early // 10
 
     def clock(way: Callable[[], object], times: int = repeats) -> float:
         return seconds(way, device, times)
@@ -286,8 +290,8 @@ def main() -> None:
     prefill = clock(bench.prefill(samples))
     few = 3 if arguments.tiny else 10
     rows: dict[str, float] = {
-        "noise and normalisation of n = 100": clock(lambda: bench.draws(range(samples))),
-        "prefill of n = 100": prefill,
+        f"noise and normalisation of n = {samples}": clock(lambda: bench.draws(range(samples))),
+        f"prefill of n = {samples}": prefill,
         "arithmetic floor of that prefill": floor,
     }
     for tokens in (32, 8):
