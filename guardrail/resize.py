@@ -9,6 +9,7 @@ The kernel is the antialiased bilinear one of Pillow and PyTorch: a triangle wit
 as two output pixels when shrinking, with rows that sum to one.
 """
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -16,12 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ROUNDING = 1e-10  # relative; far above the error of float64 arithmetic here, far below what a radius shows
+_LONGEST_KEPT = 4096  # pixels of a side whose weights are kept: at most some 100 KB for a pair of sides
+
+
+def _rows(n_in: int, n_out: int) -> Iterable[tuple[int, NDArray[np.float64]]]:
+    """Returns each row of the resize matrix as its first column and its weights (non-negative, sum 1)."""
+    if max(n_in, n_out) <= _LONGEST_KEPT:
+        return _kept_rows(n_in, n_out)
+    return _computed_rows(n_in, n_out)  # one at a time: whoever sends pictures chooses their sides
 
 
 @lru_cache(maxsize=64)
-def _rows(n_in: int, n_out: int) -> tuple[tuple[int, NDArray[np.float64]], ...]:
-    """Returns each row of the resize matrix as its first column and its weights (non-negative, sum 1)."""
-    rows = []
+def _kept_rows(n_in: int, n_out: int) -> tuple[tuple[int, NDArray[np.float64]], ...]:
+    return tuple(_computed_rows(n_in, n_out))
+
+
+def _computed_rows(n_in: int, n_out: int) -> Iterator[tuple[int, NDArray[np.float64]]]:
     scale = n_in / n_out
     support = max(scale, 1.0)
     for row in range(n_out):
@@ -30,9 +41,8 @@ def _rows(n_in: int, n_out: int) -> tuple[tuple[int, NDArray[np.float64]], ...]:
         last = min(int(centre + support + 0.5), n_in)
         weights = np.maximum(1.0 - np.abs(np.arange(first, last) + 0.5 - centre) / support, 0.0)
         weights /= weights.sum()
-        weights.flags.writeable = False  # all callers share it
-        rows.append((first, weights))
-    return tuple(rows)
+        weights.flags.writeable = False  # callers may share it
+        yield first, weights
 
 
 def _check(*sides: int) -> None:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrail.resize import resize, resize_matrix, resize_norm
+from guardrail.resize import _kept_rows, resize, resize_matrix, resize_norm
 
 SIDES = st.integers(1, 40)
 
@@ -130,3 +130,11 @@ def test_norm_refuses_empty_sides() -> None:
     for sizes in [((0, 3), (2, 3)), ((3, 3), (3, 0)), ((0, 0), (0, 0))]:
         with pytest.raises(ValueError, match="at least 1"):
             resize_norm(*sizes)
+
+
+def test_weights_of_very_long_sides_are_not_kept() -> None:
+    """Whoever sends pictures chooses their sides: weights of 64 long ones would fill gigabytes."""
+    before = _kept_rows.cache_info().currsize
+    assert resize(np.zeros((1, 1_000_003, 1), np.uint8), (1, 8)).shape == (1, 8, 1)
+    assert resize_norm((1, 1_000_003), (1, 8)) > 0.0
+    assert _kept_rows.cache_info().currsize == before
