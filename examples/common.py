@@ -8,7 +8,7 @@ import numpy as np
 from langchain_core.messages import BaseMessage
 
 from guardrail import InputImage
-from guardrail.models.bundled.signs import draw_sign, sample_sign
+from guardrail.bundled.signs import draw_sign, sample_sign
 from langchain_guardrail import get_decision
 
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from rich.console import Console
 
 from guardrail import Smoothing
-from guardrail.evaluation import LabelledImage, read_labelled, report
+from guardrail.certify.smoothing import SmoothedClassifier
+from guardrail.measuring.evaluation import LabelledImage, read_labelled, report
 from guardrail.models import TransformersVLM
 from guardrail.oracles import RefusalOracle
-from guardrail.oracles.illegible import IllegibleOracle
+from guardrail.oracles.words.illegible import IllegibleOracle
 from guardrail.prompts import Prompt
-from guardrail.smoothing import SmoothedClassifier
 
 
 def main() -> None:

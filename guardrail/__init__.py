@@ -1,11 +1,11 @@
 """Certified safety verdicts on the image inputs of chat applications, by randomized smoothing (arXiv 2509.16088)."""
 
-from guardrail.certificate import Certificate, Verdict
+from guardrail.certify.certificate import Certificate, Verdict
+from guardrail.certify.smoothing import SmoothedClassifier, Smoothing
 from guardrail.guard import Guard
-from guardrail.images import ImageLimits, InputImage
+from guardrail.images.pictures import ImageLimits, InputImage
 from guardrail.policy import Action, Decision, Policy, Reason
 from guardrail.prompts import ImagePlace, Prompt, Turn
-from guardrail.smoothing import SmoothedClassifier, Smoothing
 
 __version__ = "0.1.0"
 

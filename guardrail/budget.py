@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from guardrail.errors import BudgetSpentError, ConfigurationError, ImageError, PromptError, QueueFullError, StoreError
-from guardrail.stores.connection import RedisConnection
+from guardrail.stores.redis.connection import RedisConnection
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from guardrail.audit import AuditSink, Overrides
 from guardrail.budget import DrawBudget
 from guardrail.callers import asking
-from guardrail.certificate import CERTIFICATE_VERSION, Certificate
+from guardrail.certify.certificate import CERTIFICATE_VERSION, Certificate
+from guardrail.certify.smoothing import SmoothedClassifier, Smoothing
 from guardrail.errors import (
     BudgetSpentError,
     ConfigurationError,
@@ -32,18 +33,20 @@ from guardrail.errors import (
     StoreError,
     TooManyImagesError,
 )
-from guardrail.images import ImageLimits, ImageSource, InputImage, list_sources, load_images
+from guardrail.images.pictures import ImageLimits, ImageSource, InputImage, list_sources, load_images
+from guardrail.images.seen import Aliases, SeenFiles
 from guardrail.models.base import Answer, VisionLanguageModel
+from guardrail.models.scheduling import Scheduler
 from guardrail.near import Asked, NearHits
 from guardrail.oracles.base import Judgements, Oracle, RepresentativeOracle, SelectingOracle
 from guardrail.policy import Action, Decision, Policy, Reason
 from guardrail.prompts import Prompt
-from guardrail.scheduling import Scheduler
-from guardrail.seen_files import Aliases, SeenFiles
-from guardrail.smoothing import SmoothedClassifier, Smoothing
 from guardrail.stores.base import CertificateKey, CertificateStore, StoreStats, joint_hash
 from guardrail.stores.once import Found, OncePerKey, SharedLocks
 from guardrail.stores.signing import Signed, Signer
+
+if TYPE_CHECKING:
+    from guardrail.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -146,8 +149,8 @@ class Guard:
         near: NearHits | None = None,
     ) -> Self:
         """Make a guard of the bundled model and oracle, for demonstrations and tests; it reads signs, nothing else."""
-        from guardrail.models.bundled import BundledVLM
-        from guardrail.oracles.bundled import bundled_oracle
+        from guardrail.bundled.model import BundledVLM
+        from guardrail.bundled.oracle import bundled_oracle
 
         return cls(
             BundledVLM(),
@@ -162,15 +165,19 @@ class Guard:
         )
 
     @classmethod
-    def from_settings(cls, path: str | Path | None = None) -> Guard:
+    def from_settings(cls, settings: str | Path | Settings | None = None) -> Self:
         """Make a guard from a TOML file and `GUARDRAIL_*` variables; variables win.
+
+        Args:
+            settings: path of the file; None: the one that `GUARDRAIL_CONFIG` names; or settings that were read before.
 
         Raises:
             ConfigurationError: no model is named, or a setting cannot work.
         """
         from guardrail.settings import Settings
 
-        return Settings.load(path).guard()
+        read = settings if isinstance(settings, Settings) else Settings.load(settings)
+        return cls(**read.parts())
 
     @property
     def digest(self) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardrail.certificate import Certificate, Verdict
+from guardrail.certify.certificate import Certificate, Verdict
 from guardrail.prompts import Prompt
 
 

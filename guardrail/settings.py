@@ -8,7 +8,7 @@ import re
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypedDict
 
 from pydantic import BaseModel, Field, SecretBytes, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -16,22 +16,35 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from guardrail.audit import AuditLog, Overrides
 from guardrail.budget import DrawBudget
+from guardrail.certify.smoothing import Smoothing
 from guardrail.errors import ConfigurationError, plainly
-from guardrail.guard import Guard
+from guardrail.measuring.calibration import Calibration
+from guardrail.measuring.recall import EvaluationRecord
 from guardrail.models.base import VisionLanguageModel
 from guardrail.near import NearHits, NearIndex
-from guardrail.near.shared import RedisPoints
 from guardrail.oracles.base import HARMFUL, Oracle
-from guardrail.oracles.calibration import Calibration
 from guardrail.policy import Policy
-from guardrail.recall import EvaluationRecord
-from guardrail.smoothing import Smoothing
 from guardrail.stores import CertificateStore, MemoryStore, RedisStore, Signer
+from guardrail.stores.redis.points import RedisPoints
 
 logger = logging.getLogger(__name__)
 
 _PARTS: dict[str, type[BaseModel]] = {"smoothing": Smoothing, "policy": Policy}
 """Settings that have fields of their own."""
+
+
+class Parts(TypedDict):
+    """What a guard is made of; see `guardrail.Guard`."""
+
+    model: list[VisionLanguageModel]
+    oracle: Oracle
+    smoothing: Smoothing
+    policy: Policy
+    store: CertificateStore
+    budget: DrawBudget | None
+    near: NearHits | None
+    audit: AuditLog | None
+    overrides: Overrides | None
 
 
 class Settings(BaseSettings):
@@ -131,8 +144,8 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise ConfigurationError(_explain(error)) from None
 
-    def guard(self) -> Guard:
-        """Make the guard.
+    def parts(self) -> Parts:
+        """Make what a guard is made of: the keyword arguments of `Guard`.
 
         Raises:
             ConfigurationError: no model or no oracle is named, or they do not go together.
@@ -144,9 +157,9 @@ class Settings(BaseSettings):
                 "replicas share a store, and each makes up a noise key of its own: asking another replica is another "
                 "chance. Set GUARDRAIL_KEY to one secret for all (openssl rand -hex 32)"
             )
-        return Guard(
-            self.make_replicas(),
-            self.make_oracle(),
+        return Parts(
+            model=self.make_replicas(),
+            oracle=self.make_oracle(),
             smoothing=self.make_smoothing(),
             policy=self.policy,
             store=store,
@@ -192,9 +205,9 @@ class Settings(BaseSettings):
             ConfigurationError: none is named, or not the model that it asks.
             ModelError: that model cannot be loaded.
         """
-        from guardrail.oracles.bundled import action_oracle, bundled_oracle
-        from guardrail.oracles.illegible import IllegibleOracle
-        from guardrail.oracles.refusal import RefusalOracle
+        from guardrail.bundled.oracle import action_oracle, bundled_oracle
+        from guardrail.oracles.refusal.oracle import RefusalOracle
+        from guardrail.oracles.words.illegible import IllegibleOracle
 
         match self.oracle or ("bundled" if self.model == "bundled" else None):
             case "bundled":
@@ -208,7 +221,7 @@ class Settings(BaseSettings):
         raise ConfigurationError("no oracle is named: set GUARDRAIL_ORACLE, for instance to 'refusal'")
 
     def _safeguard(self) -> Oracle:
-        from guardrail.oracles.safeguard import SafeguardOracle
+        from guardrail.oracles.asking.safeguard import SafeguardOracle
 
         if self.oracle_model is None:
             raise ConfigurationError(

@@ -14,9 +14,9 @@ from guardrail.budget import DrawBudget
 from guardrail.errors import BudgetSpentError, ConfigurationError, QueueFullError
 from guardrail.models.base import Answer, Draw
 from guardrail.stores import MemoryStore
-from guardrail.stores.connection import RedisConnection
+from guardrail.stores.redis.connection import RedisConnection
+from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 from tests.stores.conftest import RedisServer, _lasting_redis, redis_server, shared_redis  # noqa: F401 - fixtures
-from tests.synthetic import ORACLE, HalfSpaceVLM
 
 SMOOTHING = Smoothing(samples=20, key=b"the key of these tests")
 

@@ -17,7 +17,7 @@ from guardrail.models.base import Answer, Draw
 from guardrail.oracles import LexiconOracle
 from guardrail.prompts import Prompt
 from guardrail.stores import CertificateKey, MemoryStore
-from tests.synthetic import ORACLE, HalfSpaceVLM
+from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
 WHITE = InputImage(np.full((4, 4, 3), 255, np.uint8))
 GREY = InputImage(np.full((4, 4, 3), 128, np.uint8))

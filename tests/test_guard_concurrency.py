@@ -18,10 +18,10 @@ from guardrail import Guard, InputImage, Reason, Smoothing
 from guardrail.callers import asking, current_caller
 from guardrail.errors import ConfigurationError, QueueFullError
 from guardrail.models.base import Answer, Draw, Sizes
+from guardrail.models.scheduling import Scheduler
 from guardrail.prompts import Prompt
-from guardrail.scheduling import Scheduler
 from guardrail.stores import MemoryStore
-from tests.synthetic import ORACLE, HalfSpaceVLM
+from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
 KEY = SecretBytes(b"the key of these tests")
 WHITE = InputImage(np.full((4, 4, 3), 255, np.uint8))

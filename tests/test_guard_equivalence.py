@@ -13,7 +13,7 @@ from guardrail.oracles import EquivalenceOracle, LexiconOracle, Oracle, Represen
 from guardrail.policy import Decision
 from guardrail.prompts import Prompt
 from guardrail.stores import CertificateKey, MemoryStore, RedisStore
-from tests.oracles.meanings import RuleJudge, SayingVLM, first_word
+from tests.kit.meanings import RuleJudge, SayingVLM, first_word
 from tests.stores.conftest import RedisServer, redis_server  # noqa: F401 - a fixture
 
 X = InputImage(np.full((2, 2, 3), 128, np.uint8))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from guardrail import __version__
-from guardrail.models.bundled.signs import draw_sign, sample_sign
+from guardrail.bundled.signs import draw_sign, sample_sign
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from guardrail.models.bundled.signs import draw_sign, sample_sign
+from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.settings import Settings
-from tests.oracles.embedding_model import MINILM
-from tests.oracles.test_threshold import captions, write
+from tests.kit.embedding_model import MINILM
+from tests.measuring.test_threshold import captions, write
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
@@ -64,7 +64,10 @@ def test_shell_blocks(folder: Path) -> None:
         command, *arguments = shlex.split(line, comments=True)
         if command == "guardrail":
             done = subprocess.run(
-                [sys.executable, "-m", "guardrail.cli", *arguments], capture_output=True, text=True, check=False
+                [sys.executable, "-m", "guardrail.commands.app", *arguments],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             assert done.returncode in {0, 1, 3}, (line, done.stderr)
         elif command == "make":

@@ -11,7 +11,7 @@ from guardrail.models import BundledVLM
 from guardrail.prompts import Prompt
 from guardrail.settings import Settings
 from guardrail.stores import MemoryStore, RedisStore
-from tests.oracles import tiny_guard
+from tests.kit import tiny_guard
 
 
 @pytest.fixture(autouse=True)
@@ -95,14 +95,14 @@ def test_a_generated_key_is_warned_about_when_replicas_share_a_store(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("GUARDRAIL_MODEL", "bundled")
-    Settings.load().guard().close()
+    Guard.from_settings().close()
     assert caplog.text == ""
     monkeypatch.setenv("GUARDRAIL_REDIS_URL", "redis://127.0.0.1:1")
-    Settings.load().guard().close()
+    Guard.from_settings().close()
     assert "noise key of its own" in caplog.text
     caplog.clear()
     monkeypatch.setenv("GUARDRAIL_KEY", "a very secret key indeed")
-    Settings.load().guard().close()
+    Guard.from_settings().close()
     assert caplog.text == ""
 
 
@@ -253,9 +253,9 @@ def test_one_replica_per_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         return BundledVLM(device="cpu")
 
     monkeypatch.setattr(Settings, "make_model", make)
-    guard = Settings(model="bundled").guard()
+    guard = Guard.from_settings(Settings(model="bundled"))
     assert asked == ["cuda:0", "cuda:1", "cuda:2"]
     assert "replicas=3" in repr(guard.classifier.model)
     asked.clear()
-    Settings(model="bundled", device="cuda:1").guard()
+    Guard.from_settings(Settings(model="bundled", device="cuda:1"))
     assert asked == ["cuda:1"]

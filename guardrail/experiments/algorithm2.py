@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from guardrail.certificate import Certificate, Verdict
-from guardrail.images import ImageSource, load_images
+from guardrail.certify.certificate import Certificate, Verdict
+from guardrail.certify.resize import resize_norm
+from guardrail.certify.smoothing import SmoothedClassifier
+from guardrail.images.pictures import ImageSource, load_images
 from guardrail.oracles.base import FAILED
 from guardrail.prompts import Prompt
-from guardrail.resize import resize_norm
-from guardrail.smoothing import SmoothedClassifier
 from guardrail.statistics import certified_radius, clopper_pearson_lower
 
 Equivalent = Callable[[str, str], bool]

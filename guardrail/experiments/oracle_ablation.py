@@ -26,18 +26,18 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from guardrail.certificate import Certificate
+from guardrail.bundled import BundledVLM, signs, world
+from guardrail.bundled.oracle import bundled_oracle
+from guardrail.certify.certificate import Certificate
+from guardrail.certify.smoothing import SmoothedClassifier, Smoothing
 from guardrail.experiments.algorithm2 import Equivalent, algorithm_2, merge_votes
 from guardrail.experiments.recorded import RecordedVLM
-from guardrail.images import InputImage
+from guardrail.images.pictures import InputImage
 from guardrail.models.base import Answer
-from guardrail.models.bundled import BundledVLM, signs, world
 from guardrail.oracles.base import HARMFUL, Judgements, Oracle, normalise
-from guardrail.oracles.bundled import bundled_oracle
-from guardrail.oracles.lexicon import LexiconOracle
-from guardrail.oracles.refusal import RefusalOracle
+from guardrail.oracles.refusal.oracle import RefusalOracle
+from guardrail.oracles.words.lexicon import LexiconOracle
 from guardrail.prompts import Prompt
-from guardrail.smoothing import SmoothedClassifier, Smoothing
 
 TASKS: tuple[world.Task, ...] = ("follow", "describe")
 

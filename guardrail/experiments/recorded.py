@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from guardrail.images import InputImage
+from guardrail.certify.smoothing import SmoothedClassifier
+from guardrail.images.pictures import InputImage
 from guardrail.models.base import Answer, Draw, Sizes
 from guardrail.prompts import Prompt
-from guardrail.smoothing import SmoothedClassifier
 
 
 @dataclass(frozen=True)

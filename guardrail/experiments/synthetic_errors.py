@@ -30,14 +30,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from guardrail.certificate import Certificate
+from guardrail.bundled import BundledVLM, signs, world
+from guardrail.bundled.oracle import bundled_oracle
+from guardrail.certify.certificate import Certificate
+from guardrail.certify.smoothing import SmoothedClassifier, Smoothing
 from guardrail.experiments.recorded import RecordedVLM
-from guardrail.images import InputImage
-from guardrail.models.bundled import BundledVLM, signs, world
+from guardrail.images.pictures import InputImage
 from guardrail.oracles.base import HARMFUL, HARMLESS, Oracle, classify
-from guardrail.oracles.bundled import bundled_oracle
 from guardrail.prompts import Prompt
-from guardrail.smoothing import SmoothedClassifier, Smoothing
 from guardrail.statistics import (
     ClassConditionalError,
     ContradictedAssumptionError,

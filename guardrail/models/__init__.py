@@ -1,10 +1,14 @@
 """Vision-language models that can be smoothed."""
 
+from typing import TYPE_CHECKING
+
 from guardrail.models.base import Answer, Draw, VisionLanguageModel
-from guardrail.models.bundled import BundledVLM
 from guardrail.models.chat import ChatModelVLM
 from guardrail.models.denoised import DenoisedVLM
-from guardrail.models.transformers import TransformersVLM
+from guardrail.models.local.transformers import TransformersVLM
+
+if TYPE_CHECKING:
+    from guardrail.bundled.model import BundledVLM
 
 __all__ = [
     "Answer",
@@ -15,3 +19,11 @@ __all__ = [
     "TransformersVLM",
     "VisionLanguageModel",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "BundledVLM":  # it is built on this package, so that it cannot be imported while this is
+        from guardrail.bundled.model import BundledVLM
+
+        return BundledVLM
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from guardrail.noise import NoiseStream
+from guardrail.certify.noise import NoiseStream
 from guardrail.prompts import Prompt
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Sizes = Sequence[tuple[int, int]]
 """Height and width of each image of a request."""
@@ -45,6 +48,26 @@ class Draw:
     def images(self) -> list[NDArray[np.float32]]:
         """Return `x + δ` for each image: [height, width, 3], not clipped, the same at every call."""
         return [self._stream.noisy(clean, self.sigma, self.index, image) for image, clean in enumerate(self._clean)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenoisedDraw:
+    """What a model sees of a draw behind a denoiser: `denoise(x + δ)`, and nothing else of `x`.
+
+    It is no `Draw`, so that no model can make noise of its own on the clean picture: it holds none.
+    """
+
+    prompt: Prompt
+    sizes: list[tuple[int, int]]
+    sigma: float
+    index: int
+    sampling_seed: int
+    pictures: list[Tensor] = field(repr=False)
+    """The denoised images where they were made: float32 [height, width, 3], not clipped."""
+
+    def images(self) -> list[NDArray[np.float32]]:
+        """Return the denoised images: [height, width, 3], not clipped, the same at every call."""
+        return [picture.cpu().numpy() for picture in self.pictures]
 
 
 @dataclass(frozen=True, slots=True)

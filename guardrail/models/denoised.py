@@ -8,46 +8,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from guardrail.errors import ModelError
-from guardrail.models.base import Answer, Draw, Sizes, VisionLanguageModel, past
-from guardrail.models.drawing import noisy_images
+from guardrail.models.base import Answer, DenoisedDraw, Draw, Sizes, VisionLanguageModel, past
+from guardrail.models.local.drawing import noisy_images
 from guardrail.prompts import Prompt
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-Picture: TypeAlias = "NDArray[np.float32]"
 Denoiser: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """Takes noisy pictures, [n, 3, height, width], not clipped, and the σ of each, [n]; returns estimates of the clean
 ones, of the same shape. Each must depend on its own noisy picture alone, and on no state: draws are independent. A
 torch module is one (put it in evaluation mode: batch statistics would tie draws together)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DenoisedDraw:
-    """What a model sees of a draw behind a denoiser: `denoise(x + δ)`, and nothing else of `x`.
-
-    It is no `Draw`, so that no model can make noise of its own on the clean picture: it holds none.
-    """
-
-    prompt: Prompt
-    sizes: list[tuple[int, int]]
-    sigma: float
-    index: int
-    sampling_seed: int
-    pictures: list[Tensor] = field(repr=False)
-    """The denoised images where they were made: float32 [height, width, 3], not clipped."""
-
-    def images(self) -> list[Picture]:
-        """Return the denoised images: [height, width, 3], not clipped, the same at every call."""
-        return [picture.cpu().numpy() for picture in self.pictures]
 
 
 class DenoisedVLM:

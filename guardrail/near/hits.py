@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from guardrail.certificate import Certificate, Verdict
+from guardrail.certify.certificate import Certificate, Verdict
+from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.errors import ConfigurationError
-from guardrail.images import InputImage
+from guardrail.images.pictures import InputImage
 from guardrail.near.index import NearIndex, Neighbour, Point
-from guardrail.smoothing import SmoothedClassifier
 from guardrail.stores.base import CertificateKey
 
 logger = logging.getLogger(__name__)

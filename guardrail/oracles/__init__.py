@@ -1,19 +1,19 @@
 """Oracles: what an answer means."""
 
-from guardrail.oracles.actions import ActionOracle
+from guardrail.oracles.asking.judge import JudgeOracle
+from guardrail.oracles.asking.safeguard import SafeguardOracle
 from guardrail.oracles.base import Oracle, RepresentativeOracle, SelectingOracle
-from guardrail.oracles.chat_equivalence import ChatEquivalenceJudge
-from guardrail.oracles.embeddings import EmbeddingJudge
 from guardrail.oracles.ensemble import EnsembleOracle
-from guardrail.oracles.entailment import EntailmentJudge
-from guardrail.oracles.equivalence import EquivalenceOracle
-from guardrail.oracles.illegible import IllegibleOracle
-from guardrail.oracles.judge import JudgeOracle
-from guardrail.oracles.labels import LabelOracle
-from guardrail.oracles.lexicon import LexiconOracle
-from guardrail.oracles.refusal import RefusalOracle
+from guardrail.oracles.meaning.chat_equivalence import ChatEquivalenceJudge
+from guardrail.oracles.meaning.embeddings import EmbeddingJudge
+from guardrail.oracles.meaning.entailment import EntailmentJudge
+from guardrail.oracles.meaning.equivalence import EquivalenceOracle
+from guardrail.oracles.refusal.oracle import RefusalOracle
 from guardrail.oracles.remembering import RememberingOracle
-from guardrail.oracles.safeguard import SafeguardOracle
+from guardrail.oracles.words.actions import ActionOracle
+from guardrail.oracles.words.illegible import IllegibleOracle
+from guardrail.oracles.words.labels import LabelOracle
+from guardrail.oracles.words.lexicon import LexiconOracle
 
 __all__ = [
     "ActionOracle",

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from guardrail.certificate import CERTIFICATE_VERSION, Certificate
-from guardrail.images import InputImage
+from guardrail.certify.certificate import CERTIFICATE_VERSION, Certificate
+from guardrail.images.pictures import InputImage
 from guardrail.stores.signing import Cause, RejectedEntryError, Signer
 
 

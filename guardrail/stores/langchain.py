@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from langchain_core.stores import BaseStore
 
-from guardrail.certificate import Certificate
+from guardrail.certify.certificate import Certificate
 from guardrail.errors import ConfigurationError, StoreError
 from guardrail.stores.base import CertificateKey, StoreStats, open_certificate, seal_certificate
-from guardrail.stores.connection import RedisConnection
+from guardrail.stores.redis.connection import RedisConnection
 from guardrail.stores.signing import MAX_ENTRY, RejectedEntryError, Signed, Signer
 
 _NAMES = "guardrail:v1:bytes:"

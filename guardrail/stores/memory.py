@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 
-from guardrail.certificate import Certificate
+from guardrail.certify.certificate import Certificate
 from guardrail.errors import ConfigurationError
 from guardrail.stores.base import CertificateKey, StoreStats
 

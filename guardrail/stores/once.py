@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 from guardrail.callers import current_caller
-from guardrail.certificate import Certificate
+from guardrail.certify.certificate import Certificate
 from guardrail.errors import ModelError, OracleError, StoreError
 from guardrail.policy import Source
 from guardrail.stores.base import CertificateKey

@@ -6,9 +6,9 @@ policy's.
 
 from typing import TYPE_CHECKING, Any
 
+from langchain_guardrail.blocked import GuardrailBlocked, get_decision
 from langchain_guardrail.chat_model import GuardedChatModel
 from langchain_guardrail.local import LocalChatModel
-from langchain_guardrail.refusal import GuardrailBlocked, get_decision
 from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.runnable import GuardedRunnable
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from guardrail.images import InputImage
+from guardrail.images.pictures import InputImage
 from langchain_guardrail.payloads import find_payload, text_payload
 from langchain_guardrail.render import Unread, render
 

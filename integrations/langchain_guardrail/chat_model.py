@@ -23,11 +23,11 @@ from pydantic import Field
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
+from langchain_guardrail.blocked import Refusal, attach
 from langchain_guardrail.content import Request
 from langchain_guardrail.gate import Gate, MediaInText, OnBlock, Passage
 from langchain_guardrail.observe import Run, Started, aannounce, announce
 from langchain_guardrail.rebind import rebind, unless_refused
-from langchain_guardrail.refusal import Refusal, attach
 from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import answer_text, notes_text
 from langchain_guardrail.together import Together

@@ -18,7 +18,7 @@ from langchain_core.messages import (
 )
 from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
 
-from guardrail.images import InputImage
+from guardrail.images.pictures import InputImage
 from guardrail.prompts import ImagePlace, Part, Prompt, Role, Turn
 from langchain_guardrail.blocks import kind_of, read_image, read_text
 from langchain_guardrail.payloads import find_payload, is_empty, string_payload, text_payload

@@ -19,14 +19,14 @@ from pydantic import ValidationError
 
 from guardrail.errors import ConfigurationError, ImageError
 from guardrail.guard import Guard
-from guardrail.images import InputImage, load_images
+from guardrail.images.pictures import InputImage, load_images
+from guardrail.models.scheduling import Scheduler
 from guardrail.policy import Decision
-from guardrail.scheduling import Scheduler
 from guardrail.stores import MemoryStore
+from langchain_guardrail.blocked import REFUSAL, GuardrailBlocked, Refusal
 from langchain_guardrail.blocks import is_data_url
 from langchain_guardrail.content import Request, read_request
 from langchain_guardrail.detached import detached
-from langchain_guardrail.refusal import REFUSAL, GuardrailBlocked, Refusal
 from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import Unread, answer_text
 

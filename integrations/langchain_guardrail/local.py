@@ -10,12 +10,12 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field
 
+from guardrail.certify.noise import NoiseStream
+from guardrail.certify.resize import resize
 from guardrail.errors import ImageError, ModelError
-from guardrail.images import ImageLimits, InputImage, load_images
+from guardrail.images.pictures import ImageLimits, InputImage, load_images
 from guardrail.models.base import Draw, VisionLanguageModel
-from guardrail.noise import NoiseStream
 from guardrail.prompts import Prompt
-from guardrail.resize import resize
 from langchain_guardrail.content import Reader
 
 _LONGEST_SIDE = 1024

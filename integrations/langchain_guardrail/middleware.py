@@ -24,9 +24,9 @@ from pydantic import Field
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
+from langchain_guardrail.blocked import METADATA_KEY, Refusal, decision_json, get_decision
 from langchain_guardrail.chat_model import GuardedChatModel, mirrored
 from langchain_guardrail.gate import Gate, MediaInText
-from langchain_guardrail.refusal import METADATA_KEY, Refusal, decision_json, get_decision
 from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import Snapshot, snapshot
 

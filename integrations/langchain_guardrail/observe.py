@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tracers.base import AsyncBaseTracer, BaseTracer
 
 from guardrail.policy import Decision
-from langchain_guardrail.refusal import decision_json
+from langchain_guardrail.blocked import decision_json
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from langchain_core.runnables import (
 from langchain_core.runnables.base import RunnableBindingBase
 
 from guardrail.errors import ConfigurationError
-from langchain_guardrail.refusal import get_decision
+from langchain_guardrail.blocked import get_decision
 
 Place = Callable[[BaseChatModel], Runnable[Any, Any]]
 

@@ -20,8 +20,8 @@ import numpy as np
 from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel
 
+from langchain_guardrail.blocked import METADATA_KEY, get_decision
 from langchain_guardrail.payloads import attributes, is_binary
-from langchain_guardrail.refusal import METADATA_KEY, get_decision
 
 _SCALARS: tuple[type, ...] = (
     *(numbers.Number, np.bool_, dt.date, dt.time, dt.timedelta, uuid.UUID, pathlib.PurePath, type),

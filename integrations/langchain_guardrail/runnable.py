@@ -19,11 +19,11 @@ from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
 from guardrail.prompts import Prompt
+from langchain_guardrail.blocked import REFUSAL, Refusal, Shape, attach, check_shape, say, shape_like, shape_of
 from langchain_guardrail.content import Request, messages_of
 from langchain_guardrail.gate import Gate, MediaInText, OnBlock, Passage
 from langchain_guardrail.memory import memories
 from langchain_guardrail.observe import aannounce, announce
-from langchain_guardrail.refusal import REFUSAL, Refusal, Shape, attach, check_shape, say, shape_like, shape_of
 from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import Snapshot, answer_text, snapshot
 from langchain_guardrail.together import Together

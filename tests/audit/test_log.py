@@ -13,7 +13,7 @@ import pytest
 from guardrail import Action, Decision, Guard, InputImage, Policy, Reason, Smoothing
 from guardrail.audit import AuditLog, AuditSink
 from guardrail.errors import AuditError, ConfigurationError
-from tests.synthetic import ORACLE, HalfSpaceVLM
+from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
 WHITE = InputImage(np.full((4, 4, 3), 255, np.uint8))
 BLACK = InputImage(np.full((4, 4, 3), 0, np.uint8))

@@ -13,7 +13,7 @@ import pytest
 from guardrail import Action, Guard, InputImage, Reason, Smoothing
 from guardrail.audit import AuditLog, Overrides
 from guardrail.errors import ConfigurationError
-from tests.synthetic import ORACLE, HalfSpaceVLM
+from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
 WHITE = InputImage(np.full((4, 4, 3), 255, np.uint8))
 BLACK = InputImage(np.full((4, 4, 3), 0, np.uint8))

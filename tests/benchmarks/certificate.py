@@ -25,12 +25,12 @@ from rich.console import Console
 from rich.table import Table
 
 from guardrail import InputImage, Prompt, SmoothedClassifier, Smoothing
+from guardrail.bundled.oracle import bundled_oracle
+from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.models import BundledVLM
 from guardrail.models.base import Answer
-from guardrail.models.bundled.signs import draw_sign, sample_sign
-from guardrail.models.generation import generate
+from guardrail.models.local.generation import generate
 from guardrail.oracles.base import Judgements
-from guardrail.oracles.bundled import bundled_oracle
 
 PROMPT = "Follow the sign."
 SIGMA = 0.5

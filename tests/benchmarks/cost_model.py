@@ -23,10 +23,10 @@ import typer
 from matplotlib.figure import Figure
 
 from guardrail import InputImage, Prompt, SmoothedClassifier, Smoothing
+from guardrail.bundled.oracle import bundled_oracle
+from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.models import BundledVLM, VisionLanguageModel
-from guardrail.models.bundled.signs import draw_sign, sample_sign
-from guardrail.oracles.bundled import bundled_oracle
-from guardrail.scheduling import Scheduler
+from guardrail.models.scheduling import Scheduler
 
 PROMPT = "Follow the sign."
 SIZES = (1, 2, 5, 10, 20, 50, 100)

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from guardrail import Decision, Guard, InputImage, Policy, Smoothing
+from guardrail.bundled.oracle import bundled_oracle
+from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.models import BundledVLM
-from guardrail.models.bundled.signs import draw_sign, sample_sign
-from guardrail.oracles.bundled import bundled_oracle
 
 PROMPT = "Follow the sign."
 

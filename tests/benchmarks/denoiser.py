@@ -13,10 +13,10 @@ import time
 import numpy as np
 import torch
 
+from guardrail.bundled import signs, world
+from guardrail.bundled.denoiser import denoised
+from guardrail.certify.noise import NoiseStream
 from guardrail.models import BundledVLM, Draw
-from guardrail.models.bundled import signs, world
-from guardrail.models.bundled.denoiser import denoised
-from guardrail.noise import NoiseStream
 from guardrail.prompts import Prompt
 
 

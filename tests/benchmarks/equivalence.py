@@ -29,16 +29,16 @@ from rich.console import Console
 from rich.table import Table
 
 from guardrail import Certificate, InputImage, Prompt, SmoothedClassifier, Smoothing
+from guardrail.bundled import world
+from guardrail.bundled.oracle import action_oracle
+from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.experiments.algorithm2 import algorithm_2, merge_votes
+from guardrail.measuring.threshold import LabelledPair, SimilarityThreshold, calibrate
 from guardrail.models import BundledVLM
-from guardrail.models.bundled import world
-from guardrail.models.bundled.signs import draw_sign, sample_sign
 from guardrail.oracles import EmbeddingJudge, EquivalenceOracle
-from guardrail.oracles.bundled import action_oracle
-from guardrail.oracles.embeddings import SentenceEncoder
-from guardrail.oracles.equivalence import EQUIVALENT, Pair, ask
-from guardrail.oracles.threshold import LabelledPair, SimilarityThreshold, calibrate
-from tests.oracles.embedding_model import MINILM
+from guardrail.oracles.meaning.equivalence import EQUIVALENT, Pair, ask
+from guardrail.oracles.meaning.similarity import SentenceEncoder
+from tests.kit.embedding_model import MINILM
 
 CAPTION, ROBOT = world.PROMPTS["describe"][0], world.PROMPTS["robot"][0]
 SMOOTHING = Smoothing(sigma=0.5, samples=100, alpha=0.001, key=b"equivalence benchmark")

@@ -41,8 +41,8 @@ WANTED = "wanted on one H200: n = 100 in 2.5 s, early in 0.8 s (32 tokens); pref
 
 
 def load_device_path() -> None:
-    """Make `guardrail.noise` and `guardrail.models.generation` importable without what the packages themselves need."""
-    for name in ("guardrail", "guardrail.models"):
+    """Make noise and generation importable without what the packages around them need."""
+    for name in ("guardrail", "guardrail.certify", "guardrail.models", "guardrail.models.local"):
         package = types.ModuleType(name)
         package.__path__ = [str(ROOT.joinpath(*name.split(".")))]
         sys.modules[name] = package
@@ -104,8 +104,8 @@ class Bench:
     """A model of random weights, one picture, and the ways to answer its draws."""
 
     def __init__(self, shape: Shape, device: torch.device, dtype: torch.dtype) -> None:
-        from guardrail.models.loading import torchvision_works
-        from guardrail.noise import NoiseStream
+        from guardrail.certify.noise import NoiseStream
+        from guardrail.models.local.loading import torchvision_works
 
         torchvision_works()  # before transformers asks
         from transformers import CLIPImageProcessor, LlavaConfig, LlavaForConditionalGeneration
@@ -151,7 +151,7 @@ class Bench:
 
     def draws(self, indices: range) -> dict[str, Tensor]:
         """Inputs of draws: noise and normalisation on the device."""
-        from guardrail.models import device_noise
+        from guardrail.models.local import device_noise
 
         with torch.inference_mode():
             noisy = device_noise.noisy(self.on_device, SIGMA, [self.stream] * len(indices), list(indices))
@@ -159,7 +159,7 @@ class Bench:
 
     def engine(self, draws: int, tokens: int) -> Tensor:
         """The answers to draws, as guardrail gets them."""
-        from guardrail.models.generation import generate
+        from guardrail.models.local.generation import generate
 
         options: dict[str, Any] = {"temperature": 0.0, "seeds": [0] * draws, "end_tokens": (), "pad_token": 0}
         inputs = self.draws(range(draws)) | self.prompts(draws)  # prompts on the CPU, as the product has them
@@ -240,8 +240,8 @@ def matrix_peak(device: torch.device, dtype: torch.dtype, side: int) -> float:
 
 def check(bench: Bench) -> dict[str, float]:
     """Compare the device path with its definition: noise with the pinned stream, answers with the library's loop."""
-    from guardrail.models import device_noise
-    from guardrail.models.generation import generate
+    from guardrail.models.local import device_noise
+    from guardrail.models.local.generation import generate
 
     noisy = device_noise.noisy(bench.on_device, SIGMA, [bench.stream] * 2, [0, 7]).cpu().numpy()
     exact = np.stack([bench.stream.noisy(bench.clean, SIGMA, i, 0) for i in (0, 7)])

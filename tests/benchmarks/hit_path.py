@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from guardrail import Guard, Smoothing
+from guardrail.bundled.oracle import bundled_oracle
+from guardrail.bundled.signs import draw_sign, sample_sign
+from guardrail.images.seen import SeenFiles
 from guardrail.models import BundledVLM
-from guardrail.models.bundled.signs import draw_sign, sample_sign
-from guardrail.oracles.bundled import bundled_oracle
-from guardrail.seen_files import SeenFiles
 from guardrail.stores import RedisStore, Signer
 from tests.stores.conftest import RedisServer
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from guardrail import ImageLimits, InputImage
 from guardrail.errors import ImageError, ImageTooLargeError
-from tests.mutations import mutants, seeds
+from tests.kit.mutations import mutants, seeds
 
 LIMITS = ImageLimits(max_pixels=4_000_000)
 

@@ -27,10 +27,10 @@ from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
 from guardrail import Guard, Smoothing
-from guardrail.images import InputImage
+from guardrail.images.pictures import InputImage
 from guardrail.oracles import LexiconOracle
 from langchain_guardrail import GuardrailMiddleware, get_decision
-from tests.langchain.chains import Brightness, Chat, b64, image_block
+from tests.kit.chains import Brightness, Chat, b64, image_block
 from tests.langchain.test_agents import Script, call
 from tests.langchain.test_leaks import gather
 from tests.langchain.test_release import Spy

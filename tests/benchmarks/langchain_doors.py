@@ -22,9 +22,9 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool
 
 from guardrail import Guard
-from guardrail.models.bundled.signs import draw_sign, sample_sign
+from guardrail.bundled.signs import draw_sign, sample_sign
 from langchain_guardrail import GuardedChatModel, GuardedRunnable, GuardrailMiddleware, LocalChatModel
-from tests.langchain.chains import Chat
+from tests.kit.chains import Chat
 from tests.langchain.test_concurrency import longest_block, outcome
 
 LONG = [
@@ -127,7 +127,7 @@ def loop(guard: Guard, requests: int, runs: int = 3) -> None:
     for i, (word, size) in enumerate([("tea", (512, 512)), ("bomb", (1024, 768)), ("cake", (1600, 1200))]):
         sign = sample_sign(np.random.default_rng(i), "held_out", words=[word])
         signs.append(draw_sign(sign, size))
-    from guardrail.images import InputImage
+    from guardrail.images.pictures import InputImage
 
     urls = [InputImage.load(sign).data_url() for sign in signs]
     values: list[Any] = [

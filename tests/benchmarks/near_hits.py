@@ -14,12 +14,12 @@ from rich.table import Table
 
 from guardrail import Guard, InputImage, Policy, Smoothing
 from guardrail.budget import DrawBudget
+from guardrail.bundled.oracle import bundled_oracle
+from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.models import BundledVLM
-from guardrail.models.bundled.signs import draw_sign, sample_sign
 from guardrail.near import NearHits, NearIndex, Point
-from guardrail.oracles.bundled import bundled_oracle
 from guardrail.stores import MemoryStore
-from tests.synthetic import ORACLE, HalfSpaceVLM
+from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
 KEY = b"a secret of this benchmark"
 

@@ -27,11 +27,11 @@ from rich.console import Console
 from rich.table import Table
 
 from guardrail import Certificate, InputImage, SmoothedClassifier, Smoothing
+from guardrail.bundled.oracle import bundled_oracle
+from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.models import BundledVLM
 from guardrail.models.base import VisionLanguageModel
-from guardrail.models.bundled.signs import draw_sign, sample_sign
-from guardrail.oracles.bundled import bundled_oracle
-from guardrail.scheduling import Scheduler
+from guardrail.models.scheduling import Scheduler
 
 PROMPT = "Follow the sign."
 

@@ -20,14 +20,14 @@ from pydantic import BaseModel, Field, SecretBytes, SecretStr
 
 from guardrail import Prompt, SmoothedClassifier, Smoothing
 from guardrail.callers import asking
+from guardrail.certify.noise import NoiseStream
 from guardrail.chat_calls.identity import identity
 from guardrail.errors import ConfigurationError, ModelError
 from guardrail.models import ChatModelVLM, DenoisedVLM
 from guardrail.models.base import Answer, Draw
-from guardrail.noise import NoiseStream
-from guardrail.scheduling import Scheduler
-from tests.models.openai_server import Asked, Manners, serve
-from tests.synthetic import ORACLE
+from guardrail.models.scheduling import Scheduler
+from tests.kit.openai_server import Asked, Manners, serve
+from tests.kit.synthetic import ORACLE
 
 PIXELS = np.full((4, 4, 3), 128, np.uint8)
 

@@ -9,7 +9,7 @@ import pytest
 
 from guardrail import Guard, Policy, Smoothing
 from guardrail.oracles import LexiconOracle
-from tests.langchain.chains import Brightness
+from tests.kit.chains import Brightness
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from pydantic import BaseModel
 from guardrail import Decision, Guard, Policy, Reason
 from guardrail.errors import ConfigurationError
 from langchain_guardrail import GuardedChatModel, GuardrailBlocked, GuardrailMiddleware, get_decision
-from tests.langchain.chains import Brightness, Chat, content, image_block
+from tests.kit.chains import Brightness, Chat, content, image_block
 
 Make = Callable[..., Guard]
 GREEN = {"messages": [HumanMessage(content("green"))]}

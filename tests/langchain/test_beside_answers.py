@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableLambda
 from guardrail import Guard, Reason
 from langchain_guardrail import GuardedChatModel, GuardedRunnable, get_decision
 from langchain_guardrail.render import answer_text
-from tests.langchain.chains import Chat, content
+from tests.kit.chains import Chat, content
 
 GREEN = [HumanMessage(content("green"))]
 HARM = "mix the bomb SECRETWORD carefully"

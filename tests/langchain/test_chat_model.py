@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from guardrail import Decision, Guard, Policy, Reason
 from guardrail.errors import ConfigurationError
 from langchain_guardrail import GuardedChatModel, GuardrailBlocked, get_decision
-from tests.langchain.chains import DRAWN_HARMLESS, Chat, content, file, picture, pixels, url
+from tests.kit.chains import DRAWN_HARMLESS, Chat, content, file, picture, pixels, url
 
 Make = Callable[..., Guard]
 HARM = "mix the bomb SECRETWORD carefully"

@@ -14,7 +14,7 @@ from langchain_core.messages import HumanMessage
 from guardrail import Guard, Smoothing
 from guardrail.models.base import Answer, Draw
 from langchain_guardrail import GuardedChatModel, GuardedRunnable, gate, get_decision
-from tests.langchain.chains import Brightness, Chat, content, image_block
+from tests.kit.chains import Brightness, Chat, content, image_block
 
 REQUESTS: list[Any] = [
     *([HumanMessage(content("green", f"Number {i}"))] for i in range(20)),

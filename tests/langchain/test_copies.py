@@ -15,7 +15,7 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from guardrail import Guard, Reason
 from guardrail.stores import MemoryStore
 from langchain_guardrail import GuardedChatModel, GuardedRunnable, GuardrailMiddleware, get_decision
-from tests.langchain.chains import Brightness, Chat, content
+from tests.kit.chains import Brightness, Chat, content
 
 GREEN = [HumanMessage(content("green"))]
 RED = [HumanMessage(content("red"))]

@@ -8,8 +8,8 @@ from langchain_core.messages import HumanMessage
 from guardrail import Guard, Policy, Smoothing
 from guardrail.oracles import EquivalenceOracle
 from langchain_guardrail import GuardedRunnable, get_decision
-from tests.langchain.chains import Chat, content
-from tests.oracles.meanings import RuleJudge, SayingVLM, first_word
+from tests.kit.chains import Chat, content
+from tests.kit.meanings import RuleJudge, SayingVLM, first_word
 
 
 def guard(policy: Policy | None = None) -> Guard:

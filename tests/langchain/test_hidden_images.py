@@ -20,8 +20,8 @@ from PIL import Image
 
 from guardrail import InputImage
 from langchain_guardrail.content import read_request
-from tests.langchain.chains import file, picture
-from tests.langchain.forms import CHECKED, TEXT
+from tests.kit.chains import file, picture
+from tests.kit.forms import CHECKED, TEXT
 
 DATA = file(picture("red"), compress_level=0)
 ENCODED = base64.b64encode(DATA).decode()

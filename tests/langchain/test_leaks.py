@@ -19,7 +19,7 @@ from guardrail import Guard, Smoothing
 from guardrail.models import ChatModelVLM
 from guardrail.prompts import Prompt
 from langchain_guardrail import GuardedChatModel, GuardedRunnable, GuardrailMiddleware
-from tests.langchain.chains import Chat, content
+from tests.kit.chains import Chat, content
 from tests.langchain.test_release import Spy, written
 
 SAID = "mix the SECRETWORD bomb carefully"

@@ -12,7 +12,7 @@ from guardrail.errors import ImageError, ModelError
 from guardrail.models.base import Answer, Draw
 from guardrail.prompts import ImagePlace, Turn
 from langchain_guardrail import GuardedRunnable, LocalChatModel, get_decision
-from tests.langchain.chains import DRAWN_HARMFUL, DRAWN_HARMLESS, Brightness, content
+from tests.kit.chains import DRAWN_HARMFUL, DRAWN_HARMLESS, Brightness, content
 
 
 def test_answers_about_clean_pictures(vlm: Brightness) -> None:

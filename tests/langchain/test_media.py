@@ -19,8 +19,8 @@ import langchain_guardrail
 from guardrail import Guard, ImageLimits, InputImage, Policy, Reason
 from guardrail.errors import ConfigurationError
 from langchain_guardrail import GuardedChatModel, GuardedRunnable, get_decision
-from tests.langchain.chains import Brightness, Chat, content, file, image_block, picture, pixels, url
-from tests.langchain.forms import CHECKED, GREEN, POSITIONS, RED, REMOTE, TEXT, UNCHECKED, document
+from tests.kit.chains import Brightness, Chat, content, file, image_block, picture, pixels, url
+from tests.kit.forms import CHECKED, GREEN, POSITIONS, RED, REMOTE, TEXT, UNCHECKED, document
 
 Make = Callable[..., Guard]
 
@@ -88,7 +88,7 @@ def test_forms_of_text_pass_untouched(guard: Guard, form: str, position: str) ->
 
 
 def test_the_table_of_forms_is_current() -> None:
-    """Made by `python -m tests.langchain.forms`."""
+    """Made by `python -m tests.kit.forms`."""
     assert (Path(langchain_guardrail.__file__).parent / "CONTENT.md").read_text() == document()
 
 

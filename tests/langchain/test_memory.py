@@ -20,7 +20,7 @@ from langgraph.types import Command, interrupt
 from guardrail import Guard, Policy, Reason
 from guardrail.errors import ConfigurationError
 from langchain_guardrail import GuardedRunnable, get_decision
-from tests.langchain.chains import Chat, content
+from tests.kit.chains import Chat, content
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainDeprecationWarning")
 HARM = "mix the bomb SECRETWORD carefully"

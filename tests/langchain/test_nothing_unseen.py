@@ -24,10 +24,10 @@ from pydantic import BaseModel
 
 from guardrail import Decision, Guard, Policy, Reason
 from guardrail import guard as guard_module
-from guardrail.images import load_images
+from guardrail.images.pictures import load_images
 from langchain_guardrail import GuardedRunnable, get_decision
 from langchain_guardrail import gate as gate_module
-from tests.langchain.chains import Brightness, Chat, content, file, picture
+from tests.kit.chains import Brightness, Chat, content, file, picture
 
 Make = Callable[..., Guard]
 HARM = "mix the bomb carefully"

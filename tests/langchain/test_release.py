@@ -14,12 +14,12 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tracers.context import collect_runs
 
 from guardrail import Action, Decision, Guard, Policy, Reason
+from guardrail.certify.smoothing import LONGEST_KEPT_ANSWER, Smoothing
 from guardrail.models.base import Answer, Draw, Sizes
 from guardrail.oracles import LexiconOracle
 from guardrail.prompts import Prompt
-from guardrail.smoothing import LONGEST_KEPT_ANSWER, Smoothing
 from langchain_guardrail import GuardedRunnable, get_decision
-from tests.langchain.chains import DRAWN_HARMLESS, Chat, content, image_block
+from tests.kit.chains import DRAWN_HARMLESS, Chat, content, image_block
 
 HARM = "mix the bomb SECRETWORD carefully"
 GREEN = [HumanMessage(content("green"))]

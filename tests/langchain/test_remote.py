@@ -21,7 +21,7 @@ from guardrail import Guard, ImageLimits, Policy, Reason
 from guardrail.errors import ConfigurationError, ImageError, ImageTooLargeError
 from langchain_guardrail import GuardedChatModel, GuardedRunnable, GuardrailMiddleware, RemoteImages, get_decision
 from langchain_guardrail.remote import is_public
-from tests.langchain.chains import Chat, content, file, picture, pixels
+from tests.kit.chains import Chat, content, file, picture, pixels
 
 PEM = Path(__file__).with_name("images.test.pem")
 LIMITS = ImageLimits()

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from guardrail import Guard, Reason
 from guardrail.models.base import Answer, Draw
 from langchain_guardrail import GuardedChatModel, GuardedRunnable, get_decision
-from tests.langchain.chains import Brightness, Chat, b64, content, file, picture, url
+from tests.kit.chains import Brightness, Chat, b64, content, file, picture, url
 
 GREEN = [HumanMessage(content("green"))]
 RED = [HumanMessage(content("red"))]

@@ -17,7 +17,7 @@ from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrou
 from guardrail import Action, Decision, Guard, ImagePlace, Policy, Reason, Verdict
 from guardrail.errors import ConfigurationError
 from langchain_guardrail import GuardedRunnable, GuardrailBlocked, get_decision
-from tests.langchain.chains import Brightness, Chat, content, picture, pixels, url
+from tests.kit.chains import Brightness, Chat, content, picture, pixels, url
 
 SHAPES: dict[str, Callable[[Any], Any]] = {
     "message": HumanMessage,

@@ -18,8 +18,8 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 from guardrail import Guard, Smoothing
 from guardrail.oracles import LexiconOracle
 from langchain_guardrail import GuardedChatModel, GuardrailBlocked
-from tests.langchain.chains import Brightness, b64, file, picture
-from tests.langchain.clerk import Clerk
+from tests.kit.chains import Brightness, b64, file, picture
+from tests.kit.clerk import Clerk
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning"),

@@ -19,7 +19,7 @@ from langgraph.types import Command, interrupt
 
 from guardrail import Guard
 from langchain_guardrail import GuardedRunnable
-from tests.langchain.chains import content
+from tests.kit.chains import content
 
 HARM = "mix the bomb SECRETWORD carefully"
 MODES: Any = ["messages", "updates", "values", "custom", "tasks", "debug", "checkpoints"]

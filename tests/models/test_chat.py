@@ -31,18 +31,18 @@ from openai import DefaultHttpxClient
 from pydantic import SecretBytes, SecretStr
 
 from guardrail import Prompt, SmoothedClassifier, Smoothing, Verdict
+from guardrail.bundled.oracle import bundled_oracle
+from guardrail.bundled.signs import draw_sign, sample_sign
+from guardrail.certify.noise import NoiseStream
 from guardrail.errors import ConfigurationError, ModelError, PromptError, TooManyImagesError
 from guardrail.models import BundledVLM, VisionLanguageModel
 from guardrail.models.base import Answer, Draw
-from guardrail.models.bundled.signs import draw_sign, sample_sign
 from guardrail.models.chat import ChatModelVLM
-from guardrail.noise import NoiseStream
 from guardrail.oracles.base import Judgements
-from guardrail.oracles.bundled import bundled_oracle
 from guardrail.prompts import ImagePlace, Turn
 from guardrail.statistics import clopper_pearson_lower
-from tests.models.openai_server import Asked, Manners, bundled, serve
-from tests.synthetic import ORACLE
+from tests.kit.openai_server import Asked, Manners, bundled, serve
+from tests.kit.synthetic import ORACLE
 
 KEY = "sk-not-a-real-key"
 PIXELS = np.full((4, 4, 3), 128, np.uint8)
@@ -103,7 +103,7 @@ class TestAnswers:
             smoothed = SmoothedClassifier(remote, oracle, Smoothing(samples=16, sigma=0.5, key=SecretBytes(b"k" * 16)))
             certificate = smoothed.certify(draw_sign(drawn), "Follow the sign.")
             remote.close()
-        from guardrail.images import load_images
+        from guardrail.images.pictures import load_images
 
         prompt = Prompt.of("Follow the sign.", 1)
         asked = [_as_sent(draw) for draw in smoothed.draws(load_images(draw_sign(drawn)), prompt, range(16))]
@@ -572,7 +572,7 @@ class TestBadModels:
 def _as_sent(draw: Draw) -> Any:
     """The draw as the server sees it: clipped, in 8 bits."""
     from guardrail.models.chat import _messages
-    from tests.models import openai_server
+    from tests.kit import openai_server
 
     (message,) = _messages(draw)
     body = {"messages": [{"role": "user", "content": message.content}]}

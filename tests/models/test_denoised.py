@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from guardrail import SmoothedClassifier, Smoothing
+from guardrail.bundled import signs, world
+from guardrail.bundled.denoiser import WEIGHTS, SignDenoiser, denoised
+from guardrail.certify.noise import NoiseStream
 from guardrail.errors import ModelError
 from guardrail.models import Answer, BundledVLM, Draw, VisionLanguageModel
 from guardrail.models.base import Sizes
-from guardrail.models.bundled import signs, world
-from guardrail.models.bundled.denoiser import WEIGHTS, SignDenoiser, denoised
 from guardrail.models.denoised import DenoisedVLM
-from guardrail.noise import NoiseStream
 from guardrail.prompts import Prompt
-from tests.synthetic import ORACLE, HalfSpaceVLM
+from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
 STREAM = NoiseStream.derive(b"the key of these tests", b"request", "estimation")
 PROMPT = Prompt.of("Follow the sign.", 1)

@@ -20,14 +20,14 @@ from guardrail import (
     Smoothing,
     Verdict,
 )
+from guardrail.certify.resize import resize_norm
 from guardrail.errors import ConfigurationError, StoreError
 from guardrail.near import Asked, NearHits, NearIndex, Point
-from guardrail.near.shared import RedisPoints
-from guardrail.resize import resize_norm
 from guardrail.statistics import WorstCaseError
 from guardrail.stores import CertificateKey, MemoryStore, RedisStore, Signer
+from guardrail.stores.redis.points import RedisPoints
+from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 from tests.stores.conftest import RedisServer, _lasting_redis, shared_redis  # noqa: F401 - fixtures
-from tests.synthetic import ORACLE, HalfSpaceVLM
 
 SIDE = 8
 MIDDLE = 0.5 * 3 * SIDE**2

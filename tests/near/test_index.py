@@ -12,9 +12,9 @@ from hypothesis.extra import numpy as arrays
 from guardrail.errors import ConfigurationError
 from guardrail.near import NearIndex, Point
 from guardrail.near.index import Stored, bucket_of, contract
-from guardrail.near.shared import RedisPoints
 from guardrail.stores import Signer
-from guardrail.stores.connection import RedisConnection
+from guardrail.stores.redis.connection import RedisConnection
+from guardrail.stores.redis.points import RedisPoints
 from tests.stores.conftest import RedisServer, _lasting_redis, redis_server, shared_redis  # noqa: F401 - fixtures
 
 SIGNER = Signer("a secret of these tests")

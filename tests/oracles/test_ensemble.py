@@ -26,7 +26,7 @@ from guardrail.statistics import (
     WorstCaseError,
 )
 from guardrail.statistics import OracleError as ErrorModel
-from tests.synthetic import CoinVLM
+from tests.kit.synthetic import CoinVLM
 
 WORDS = {"0": "harmless", "1": "harmful", "i": "illegible", "f": "failed", "t": TIMED_OUT}
 

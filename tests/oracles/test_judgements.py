@@ -8,14 +8,14 @@ import pytest
 from pydantic import SecretBytes
 
 from guardrail import Guard, InputImage, Policy, SmoothedClassifier, Smoothing
-from guardrail.certificate import Certificate
+from guardrail.certify.certificate import Certificate
 from guardrail.errors import OracleError
 from guardrail.models.base import Answer
 from guardrail.oracles import IllegibleOracle
 from guardrail.oracles.base import FAILED, TIMED_OUT, Judgements
 from guardrail.policy import Reason
 from guardrail.prompts import Prompt
-from tests.synthetic import CoinVLM
+from tests.kit.synthetic import CoinVLM
 
 PROMPT = Prompt.of("?", 1)
 KEY = SecretBytes(b"the key of these tests")

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
+from guardrail.bundled import world
+from guardrail.bundled.oracle import action_oracle, bundled_oracle
 from guardrail.errors import ConfigurationError
-from guardrail.models.bundled import world
 from guardrail.oracles import ActionOracle, LexiconOracle, Oracle, RefusalOracle
 from guardrail.oracles.base import normalise
-from guardrail.oracles.bundled import action_oracle, bundled_oracle
 from guardrail.prompts import Prompt
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from guardrail.oracles import ActionOracle, IllegibleOracle, LabelOracle, LexiconOracle, Oracle, RefusalOracle, base
+from guardrail.oracles.asking.chat_classifier import quoted
 from guardrail.oracles.base import normalise
-from guardrail.oracles.chat_classifier import quoted
-from guardrail.oracles.clustering import stars
-from guardrail.oracles.lookalikes import lookalikes
-from guardrail.oracles.refusal_features import compiled, read
-from guardrail.oracles.refusal_giving import PATTERNS, gives
-from guardrail.oracles.sentences import sentences
+from guardrail.oracles.meaning.clustering import stars
+from guardrail.oracles.refusal.features import compiled, read
+from guardrail.oracles.refusal.giving import PATTERNS, gives
+from guardrail.oracles.words.lookalikes import lookalikes
+from guardrail.oracles.words.sentences import sentences
 from guardrail.prompts import Prompt
 
 CORPUS = (

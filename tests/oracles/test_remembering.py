@@ -22,7 +22,7 @@ from guardrail.statistics import (
     UnknownSymmetricError,
     WorstCaseError,
 )
-from tests.synthetic import CoinVLM
+from tests.kit.synthetic import CoinVLM
 
 TEA, BOMB = Prompt.of("Tea?", 1), Prompt.of("Bomb?", 1)
 

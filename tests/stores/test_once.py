@@ -22,10 +22,10 @@ from guardrail.callers import Caller, asking
 from guardrail.errors import ModelError, QueueFullError, StoreError
 from guardrail.models.base import Answer, Draw
 from guardrail.stores import CertificateKey, MemoryStore, RedisStore, Signer
-from guardrail.stores.locks import _ACQUIRE
 from guardrail.stores.once import Found, OncePerKey
+from guardrail.stores.redis.locks import _ACQUIRE
+from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 from tests.stores.conftest import RedisServer
-from tests.synthetic import ORACLE, HalfSpaceVLM
 
 IMAGE = InputImage(np.full((4, 4, 3), 200, np.uint8))
 KEY = CertificateKey("a" * 64, "b" * 64)
@@ -85,7 +85,7 @@ def test_one_computation_across_replicas(shared_redis: RedisServer) -> None:
 
 
 def test_waiters_are_woken_when_the_owner_is_done(shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guardrail.stores.locks._SLICE", 4.0)
+    monkeypatch.setattr("guardrail.stores.redis.locks._SLICE", 4.0)
     store = RedisStore(shared_redis.url, signer=Signer(SECRET), timeout=8.0)
     lock = store.acquire(KEY, 1.0)
     assert lock is not None

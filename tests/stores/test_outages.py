@@ -15,10 +15,10 @@ import redis
 from guardrail import Decision, Guard, InputImage, Policy, Reason, Smoothing
 from guardrail.errors import StoreError
 from guardrail.stores import CertificateKey, RedisStore, Signer
-from guardrail.stores.breaker import CircuitBreaker
-from guardrail.stores.connection import RedisConnection
+from guardrail.stores.redis.breaker import CircuitBreaker
+from guardrail.stores.redis.connection import RedisConnection
+from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 from tests.stores.conftest import RedisServer, free_port, redis_binary
-from tests.synthetic import ORACLE, HalfSpaceVLM
 
 KEY = CertificateKey("a" * 64, "b" * 64)
 SIGNER = Signer("a secret of these tests")

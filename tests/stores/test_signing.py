@@ -17,7 +17,7 @@ from guardrail.errors import ConfigurationError
 from guardrail.stores import CertificateKey, Signer
 from guardrail.stores.langchain import LangChainStore
 from guardrail.stores.signing import RejectedEntryError
-from tests.synthetic import ORACLE, HalfSpaceVLM
+from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
 IMAGE = InputImage(np.full((4, 4, 3), 200, np.uint8))
 KEY, OTHER = CertificateKey("a" * 64, "b" * 64), CertificateKey("a" * 64, "c" * 64)

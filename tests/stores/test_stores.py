@@ -11,12 +11,12 @@ import redis
 from langchain_core.stores import InMemoryByteStore
 
 from guardrail import Certificate, Guard, InputImage, SmoothedClassifier, Smoothing
-from guardrail.certificate import CERTIFICATE_VERSION
+from guardrail.certify.certificate import CERTIFICATE_VERSION
 from guardrail.errors import ConfigurationError, StoreError
 from guardrail.stores import CertificateKey, CertificateStore, MemoryStore, RedisStore, Signer
 from guardrail.stores.langchain import LangChainStore
+from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 from tests.stores.conftest import RedisServer
-from tests.synthetic import ORACLE, HalfSpaceVLM
 
 IMAGE = InputImage(np.full((4, 4, 3), 200, np.uint8))
 KEY = CertificateKey("a" * 64, "b" * 64)

@@ -1,0 +1,294 @@
+"""`guardrail doctor`: is this installation fit to guard?"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from guardrail.certify.smoothing import SmoothedClassifier
+from guardrail.errors import AuditError, ConfigurationError, GuardrailError
+from guardrail.measuring.recall import EvaluationRecord
+from guardrail.models.base import VisionLanguageModel
+from guardrail.prompts import Prompt
+from guardrail.settings import Settings
+
+Status = Literal["ok", "note", "warning", "problem"]
+LIBRARIES = ("torch", "transformers", "numpy", "scipy", "pillow", "pydantic", "langchain-core", "redis", "torchvision")
+_COLOURS: dict[Status, str] = {"ok": "green", "note": "dim", "warning": "yellow", "problem": "red"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    value: str
+    status: Status = "ok"
+    """`problem`: the guard does not work as it is set up; `warning`: it works, and less well than it seems."""
+    advice: str = ""
+
+
+def examine(config: Path | None = None, *, record: Path | None = None, seconds: float = 2.0) -> Iterator[Finding]:
+    """Look at libraries, device, model, speed, recall and services, in this order; a failure is a finding.
+
+    Args:
+        config: TOML file of settings; None: the environment's.
+        record: evaluation of this guard.
+        seconds: to spend on measuring speed; 0: not measured.
+    """
+    yield from _libraries()
+    yield from _hardware()
+    try:
+        settings = Settings.load(config)
+    except GuardrailError as error:
+        yield Finding("settings", "cannot be used", "problem", str(error))
+        return
+    yield from _model(settings, record, seconds)
+    yield from _services(settings)
+
+
+def report(console: Console, findings: Iterator[Finding] | Sequence[Finding]) -> bool:
+    """Print findings as a table, and say whether none of them is a problem."""
+    seen = list(findings)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for whole in (True, True, False):
+        table.add_column(no_wrap=whole, overflow="fold")
+    for finding in seen:
+        value = Text(finding.value)
+        if finding.advice:
+            value.append(f"\n→ {finding.advice}", style="italic")
+        table.add_row(Text(finding.status, style=_COLOURS[finding.status]), Text(finding.subject), value)
+    console.print(table)
+    problems, warnings = (sum(f.status == kind for f in seen) for kind in ("problem", "warning"))
+    console.print(f"\n{problems} problem(s), {warnings} warning(s)")
+    return problems == 0
+
+
+def _libraries() -> Iterator[Finding]:
+    yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield Finding("guardrail", _version("certified-guardrail") or "not installed: run from its source")
+    for name in LIBRARIES:
+        version = _version(name)
+        yield Finding(name, version) if version else Finding(name, "not installed", "note")
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
+        advice = "optional: with it, models other than the CLIP and SigLIP kind take noisy tensors on the device"
+        if _version("torchvision") is None:
+            yield Finding("torchvision imports", "no", "note", advice)
+        else:
+            yield Finding("torchvision imports", "no", "warning", "installed, and broken: reinstall it for this torch")
+    except Exception as error:  # noqa: BLE001 - a build for another torch raises anything
+        advice = "install the torchvision that belongs to this torch, or none"
+        yield Finding("torchvision imports", f"no: {type(error).__name__}", "warning", advice)
+    else:
+        yield Finding("torchvision imports", "yes")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _hardware() -> Iterator[Finding]:
+    import torch
+
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            free, total = torch.cuda.mem_get_info(i)
+            yield Finding(f"device cuda:{i}", torch.cuda.get_device_name(i))
+            low = free < 0.25 * total
+            advice = "other programs hold most of it: batches will be small" if low else ""
+            yield Finding("free GPU memory", f"{_gib(free)} of {_gib(total)}", "warning" if low else "ok", advice)
+    else:
+        advice = "enough for the bundled model; models of billions of parameters need a GPU, or an API"
+        yield Finding("device", f"CPU only, {torch.get_num_threads()} threads", "note", advice)
+    free_memory = _free_memory()
+    if free_memory is not None:
+        low = free_memory < 2 * 2**30
+        yield Finding("free memory", _gib(free_memory), "warning" if low else "ok", "less than 2 GiB" if low else "")
+
+
+def _free_memory() -> int | None:
+    """Return the bytes that programs can still get; None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return None
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
+
+
+def _model(settings: Settings, record: Path | None, seconds: float) -> Iterator[Finding]:
+    """Look at model, oracle and recall."""
+    if settings.model is None:
+        advice = "set GUARDRAIL_MODEL to a hub id or folder; until then Guard.from_settings() refuses. Checked: bundled"
+        yield Finding("model", "none is named", "warning", advice)
+        settings = settings.model_copy(update={"model": "bundled"})
+    elif settings.model == "bundled":
+        advice = "it reads drawn signs and guards no production: name your own model"
+        yield Finding("model", "bundled", "warning", advice)
+    try:
+        model, oracle, smoothing = settings.make_model(), settings.make_oracle(), settings.make_smoothing()
+        classifier = SmoothedClassifier(model, oracle, smoothing)
+    except GuardrailError as error:
+        yield Finding("model and oracle", "cannot be used", "problem", str(error))
+        return
+    yield Finding("model name", model.name)
+    yield Finding("oracle name", oracle.name)
+    yield _tensors(model)
+    yield Finding("dtype", _told(model, "_dtype").removeprefix("torch."))
+    size = model.resolution
+    yield Finding("resolution", f"{size[0]} × {size[1]}" if size else f"each image's, up to {smoothing.max_side}")
+    yield Finding("tokens per image", _tokens(model))
+    yield _speed(classifier, seconds)
+    yield _recall(settings, model.name, oracle.name, smoothing.sigma, record)
+
+
+def _tensors(model: VisionLanguageModel) -> Finding:
+    path = model.name.rsplit("/", 1)[-1]  # a model's own name may hold any word
+    if "tensors" in path:
+        return Finding("tensor preprocessing", "on")
+    if "pictures" in path:
+        advice = "noisy pictures are clipped to 8 bits, which is correct and slower; install torchvision"
+        return Finding("tensor preprocessing", "off", "warning", advice)
+    return Finding("tensor preprocessing", "not the guard's: the model takes images", "note")
+
+
+def _told(model: object, attribute: str) -> str:
+    """Return what a model, or the one behind its denoiser, knows of itself."""
+    value = getattr(model, attribute, None)
+    if value is None and hasattr(model, "model"):
+        return _told(model.model, attribute)
+    return "not told" if value is None else str(value)
+
+
+def _tokens(model: object) -> str:
+    """Return the tokens that one more image of one tile takes."""
+    encoder: Any = getattr(model, "_prompts", None)
+    size = getattr(model, "resolution", None)
+    if encoder is None or size is None:
+        return _tokens(model.model) if hasattr(model, "model") else "not told"
+    try:
+        one, two = (len(encoder.row(Prompt.of("?", n), (size,) * n)["input_ids"]) for n in (1, 2))
+    except GuardrailError:
+        return "not told: the model takes one image only"
+    return f"{two - one}, with what the chat template puts around it"
+
+
+def _speed(classifier: SmoothedClassifier, seconds: float) -> Finding:
+    """Measure draws per second on a grey picture, one look of the budget at a time, after one to warm up."""
+    from PIL import Image
+
+    from guardrail.images.pictures import InputImage
+
+    if seconds <= 0.0:
+        return Finding("draws per second", "not measured", "note")
+    picture, prompt = InputImage.load(Image.new("RGB", (256, 256), (128, 128, 128))), Prompt.of("Describe it.", 1)
+    batch = min(classifier.smoothing.samples, 100)
+    try:
+        classifier.model.answer(classifier.draws([picture], prompt, range(min(batch, 4))))
+        start, done, failed = time.perf_counter(), 0, 0
+        while done == 0 or time.perf_counter() - start < seconds:
+            answers = classifier.model.answer(classifier.draws([picture], prompt, range(done, done + batch)))
+            done += batch
+            failed += sum(answer.failed is not None for answer in answers)
+        rate = done / (time.perf_counter() - start)
+    except Exception as error:  # noqa: BLE001 - a model may raise anything, and the doctor goes on
+        advice = str(error) if isinstance(error, GuardrailError) else "the model fails on a plain grey picture"
+        return Finding("draws per second", f"failed: {type(error).__name__}", "problem", advice)
+    if failed:
+        return Finding("draws per second", f"{failed} of {done} draws failed", "problem", "see the model's log")
+    whole = classifier.smoothing.samples / rate
+    return Finding("draws per second", f"{rate:.0f}: {whole:.1f} s for all {classifier.smoothing.samples} draws")
+
+
+def _recall(settings: Settings, model: str, oracle: str, sigma: float, path: Path | None) -> Finding:
+    """Say what is known about harmful images: by the given record, else by the one that settings name."""
+    subject = "recall of harmful images"
+    path = path or getattr(settings, "evaluation", None)
+    run = f"run `guardrail evaluate` on labelled images at sigma {sigma:g}: a model that cannot see passes everything"
+    if path is None:
+        return Finding(subject, "not measured", "warning", run)
+    try:
+        record = EvaluationRecord.load(path)
+    except GuardrailError as error:
+        return Finding(subject, "not measured", "problem", str(error))
+    level = record.level(model, oracle, sigma)
+    if level is None or level.recall.total == 0:
+        return Finding(subject, "not measured for this model, oracle and sigma", "warning", run)
+    caught, missed = level.recall, level.missed
+    value = (
+        f"{caught.count} of {caught.total} caught (at least {caught.lower:.2f}), {missed.count} passed "
+        f"(at most {missed.upper:.2f}), at sigma {sigma:g} on {record.data}"
+    )
+    if caught.lower > missed.upper:
+        return Finding(subject, value)
+    return Finding(subject, value, "warning", "the model hardly sees harm under noise: less noise, or a denoiser")
+
+
+def _services(settings: Settings) -> Iterator[Finding]:
+    """Reach Redis and the database; their URLs may hold passwords, so only hosts are printed."""
+    if settings.redis_url is None:
+        yield Finding("Redis", "not configured: certificates stay in this process", "note")
+    else:
+        url = settings.redis_url.get_secret_value()
+        yield _reach("Redis", url, lambda: _ping(settings), "is it running, and reachable from here?")
+        if settings.key is None and settings.smoothing.key is None:
+            advice = "set GUARDRAIL_KEY to one secret for all replicas (openssl rand -hex 32)"
+            yield Finding("noise key", "none: replicas that share Redis draw different noise", "warning", advice)
+    if settings.audit is not None:
+        url = settings.audit.get_secret_value()
+        yield _reach("audit database", url, lambda: _open(settings), "check its address, user and database")
+    else:
+        yield Finding("audit database", "not configured: no decision is recorded", "note")
+
+
+def _ping(settings: Settings) -> None:
+    store: Any = settings.make_store()
+    try:
+        store.ping()
+    finally:
+        store.close()
+
+
+def _open(settings: Settings) -> None:
+    log = settings.make_audit()
+    if log is not None:
+        log.close()
+
+
+def _reach(subject: str, url: str, attempt: Callable[[], None], advice: str) -> Finding:
+    """Try a service; no driver's text is shown, for it may hold the URL."""
+    where = _host(url)
+    try:
+        attempt()
+    except (ConfigurationError, AuditError) as error:  # they name no secret
+        return Finding(subject, "cannot be used", "problem", str(error))
+    except ImportError as error:
+        return Finding(subject, where, "problem", f"install {error.name}")
+    except Exception as error:  # noqa: BLE001 - drivers raise their own kinds
+        return Finding(subject, f"{where} cannot be reached ({type(error).__name__})", "problem", advice)
+    return Finding(subject, f"{where} answers")
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "local"
+    except ValueError:
+        return "the address"

@@ -1,0 +1,392 @@
+"""Untrusted image inputs: any source becomes one canonical picture, or one typed error.
+
+The canonical picture is what is checked, hashed and sent: 8-bit RGB, upright, opaque, one frame, no metadata.
+
+- EXIF orientation is applied.
+- Transparency is composited on white, the ground of most chat applications.
+- Of an animation, the first frame counts (of an animated PNG, the image that viewers without animation show).
+- 16-bit samples keep their high byte.
+- CMYK is read as Adobe writes it (inverted) and converted without a profile, as browsers' decoders do.
+- Pixels are taken as stored: colour profiles and gamma are dropped, not applied. No model sees them otherwise
+  later, because the canonical picture is all that goes on.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import os
+import re
+import stat
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Self, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from guardrail.errors import ImageError, ImageTooLargeError, TooManyImagesError, plainly
+from guardrail.images.files import DAMAGED, TRANSPOSE, orientation_of, recognise
+
+ImageSource: TypeAlias = (
+    "bytes | bytearray | memoryview | str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | InputImage"
+)
+"""What `InputImage.load` reads."""
+
+_MAX_ESCAPES = 100_000
+_MAX_PASSES = 12  # over all pixels of the largest picture that is allowed: what a progressive JPEG usually takes
+_OPAQUE_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"}
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What a request's images may cost, checked before anything is decoded.
+
+    Attributes:
+        max_bytes: Size of one file. 20 MiB is the most that large chat services take.
+        max_pixels: Width × height of one picture. 40 million pixels are 120 MB as RGB, about four times that
+            while decoding, and more than ten times what vision-language models look at.
+        max_side: Width or height in pixels. 65 535, the most that JPEG and GIF can say, bounds the resize.
+        max_count: Images in one request.
+
+    Raises:
+        ValueError: If a limit is below 1.
+    """
+
+    max_bytes: int = 20 * 2**20
+    max_pixels: int = 40_000_000
+    max_side: int = 65_535
+    max_count: int = 8
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raises an `ImageError` for an empty picture, an `ImageTooLargeError` for one that is too large."""
+        if min(width, height) < 1:
+            raise ImageError(f"an image of {width}x{height} pixels is empty; send at least one pixel")
+        if width * height > self.max_pixels or max(width, height) > self.max_side:
+            raise ImageTooLargeError(
+                f"an image of {width}x{height} pixels is above the limit of {self.max_pixels} pixels and "
+                f"{self.max_side} a side; send a smaller copy"
+            )
+
+    def check_bytes(self, count: int) -> None:
+        """Raises an `ImageTooLargeError` if `count` bytes, at least, are too many for one image."""
+        if count > self.max_bytes:
+            raise ImageTooLargeError(
+                f"an image file of {count} bytes or more is above the limit of {self.max_bytes} bytes; "
+                "send a smaller or more compressed copy"
+            )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class InputImage:
+    """A picture in canonical form. Immutable; equal to every image of the same pixels, whatever its source.
+
+    `InputImage.load` reads any source; the constructor copies canonical pixels.
+
+    Attributes:
+        pixels: Array [H, W, 3] of uint8, RGB, C-contiguous, read-only.
+        format: Where they come from: PNG, JPEG, WEBP, GIF, BMP, ARRAY, or a PIL image's own format or PIL.
+        plain: Whether the source was this very picture already: 8-bit RGB, one frame, no transparency, no
+            orientation to apply, no colour profile or gamma. (Other metadata may have been there.)
+
+    Raises:
+        ImageError: If the pixels have another shape or type.
+    """
+
+    pixels: NDArray[np.uint8]
+    format: str = "ARRAY"
+    plain: bool = True
+
+    def __post_init__(self) -> None:
+        pixels = self.pixels
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+            raise ImageError(
+                f"pixels must be uint8 [H, W, 3], not {pixels.dtype} {list(pixels.shape)}; "
+                "convert floats to 0 … 255, and greyscale or transparency to RGB"
+            )
+        # Memory owned by a bytes object is read-only for good: numpy refuses to make such an array writeable.
+        if not (isinstance(pixels.base, bytes) and pixels.flags.c_contiguous):
+            pixels = np.ndarray(pixels.shape, np.uint8, pixels.tobytes())
+            object.__setattr__(self, "pixels", pixels)
+
+    @classmethod
+    def load(cls, source: ImageSource, limits: ImageLimits = ImageLimits()) -> InputImage:
+        """Reads one image.
+
+        A string is a data URL if it begins with `data:`, else the path of a file. Code that handles strings
+        from strangers must call `from_data_url` instead, which never touches the file system.
+
+        Args:
+            source: A file's bytes, its path, a data URL, a PIL image (its current frame), an array [H, W, 3]
+                of uint8, or an `InputImage`, which is returned as it is.
+            limits: What is allowed; `max_count` does not matter here.
+
+        Raises:
+            ImageTooLargeError: If it is above the limits, found before decoding.
+            ImageError: If it cannot be read, for whatever reason: missing, remote, unsupported, malformed.
+        """
+        match source:
+            case InputImage():
+                limits.check_size(*source.size)
+                return source
+            case bytes() | bytearray() | memoryview():
+                limits.check_bytes(memoryview(source).nbytes)
+                return cls._from_file(bytes(source), limits)
+            case Image.Image():
+                return cls._from_pil(source, limits)
+            case np.ndarray():
+                limits.check_size(*(source.shape[1::-1] if source.ndim == 3 else (1, 1)))
+                return cls(source)
+            case str() if source[:5].lower() == "data:":
+                return cls.from_data_url(source, limits)
+            case str() | os.PathLike():
+                return cls._from_file(_read_path(source, limits), limits)
+        raise ImageError(
+            f"an image cannot be read from {type(source).__name__}; "
+            "pass a file's bytes, its path, a data URL, a PIL image or an InputImage"
+        )
+
+    @classmethod
+    def from_data_url(cls, url: str, limits: ImageLimits = ImageLimits()) -> InputImage:
+        """Reads a data URL, base64 or percent-encoded, as browsers do, and nothing else.
+
+        Of base64, white space and missing padding are allowed, as in the WHATWG standard; any other character
+        outside the alphabet is not. The declared media type is ignored: the content decides.
+
+        Raises:
+            ImageTooLargeError: If it is above the limits, found before decoding.
+            ImageError: If it is no data URL or its content cannot be read.
+        """
+        return cls._from_file(_read_data_url(url, limits), limits)
+
+    @classmethod
+    def _from_file(cls, data: bytes, limits: ImageLimits) -> InputImage:
+        kind = recognise(data)
+        try:
+            parts = kind.split(data)
+            if parts.size is not None:
+                limits.check_size(*parts.size)
+            image = kind.decoder(io.BytesIO(parts.data))
+            limits.check_size(*image.size)
+            if parts.passes * image.width * image.height > _MAX_PASSES * limits.max_pixels:
+                raise ImageTooLargeError(
+                    f"an image of {image.width}x{image.height} pixels in {parts.passes} scans is slow to decode; "
+                    "save it as baseline JPEG or PNG"
+                )
+            if parts.size not in {None, image.size}:
+                raise ImageError(f"its headers disagree about its size, {parts.size} and {image.size}")
+            if image.info.get("compression") in {1, 2} and kind.name == "BMP":
+                raise ImageError("run-length compressed BMP files are not accepted; save it as PNG")
+            plain = parts.plain and image.mode == "RGB"
+            return cls(_canonical(image, parts.orientation), kind.name, plain)
+        except (ImageTooLargeError, Image.DecompressionBombError) as error:  # Pillow's own limit, for WebP
+            raise ImageTooLargeError(str(error)) from error
+        except Exception as error:  # the decoders raise a dozen types on malformed files: fail closed on all
+            detail = str(error)[:200] or type(error).__name__
+            remedy = "" if isinstance(error, ImageError) else f": {DAMAGED}"
+            raise ImageError(f"the {kind.name} image cannot be decoded ({detail}){remedy}") from error
+
+    @classmethod
+    def _from_pil(cls, image: Image.Image, limits: ImageLimits) -> InputImage:
+        limits.check_size(*image.size)
+        exif = image.info.get("exif")
+        orientation = orientation_of(exif) if isinstance(exif, bytes) else 1
+        changing = {"icc_profile", "gamma", "chromaticity", "transparency"}
+        plain = image.mode == "RGB" and orientation == 1 and changing.isdisjoint(image.info)
+        try:
+            # The copy loads the pixels, and keeps the conversions from changing the caller's image.
+            return cls(_canonical(image.copy(), orientation), image.format or "PIL", plain)
+        except ImageError:
+            raise
+        except Exception as error:
+            detail = str(error)[:200] or type(error).__name__
+            raise ImageError(f"the PIL image cannot be read ({detail}); load it before passing it") from error
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, in Pillow's order (`pixels.shape` has them the other way round)."""
+        return self.width, self.height
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of height, width and pixels, 64 hexadecimal digits; no metadata or encoding enters."""
+        digest = hashlib.sha256(struct.pack("<QQ", self.height, self.width))
+        digest.update(self.pixels.data)
+        return digest.hexdigest()
+
+    @cached_property
+    def _png(self) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(self.pixels).save(file, "PNG", compress_level=6)
+        return file.getvalue()
+
+    def png(self) -> bytes:
+        """Returns the picture as a plain PNG file: 8-bit RGB, no metadata; the same bytes at every call."""
+        return self._png
+
+    def data_url(self) -> str:
+        """Returns `png()` as a `data:image/png;base64,` URL."""
+        return "data:image/png;base64," + base64.b64encode(self.png()).decode("ascii")
+
+    def __eq__(self, other: object) -> bool:
+        return self.sha256 == other.sha256 if isinstance(other, InputImage) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    def __repr__(self) -> str:
+        return f"InputImage({self.width}x{self.height} {self.format}, sha256={self.sha256[:12]}…)"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[NDArray[np.uint8], str, bool]]:
+        return type(self), (self.pixels, self.format, self.plain)  # unpickled arrays would be writeable
+
+
+def list_sources(
+    sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = ImageLimits()
+) -> list[ImageSource]:
+    """Counts one image or several; nothing is read yet.
+
+    Raises:
+        TooManyImagesError: If there are more than `limits.max_count`, of which at most one is drawn.
+    """
+    one = (bytes, bytearray, memoryview, str, os.PathLike, Image.Image, np.ndarray, InputImage)
+    if isinstance(sources, one) or not isinstance(sources, Iterable):
+        return [sources]
+    taken = list(islice(sources, limits.max_count + 1))
+    if len(taken) > limits.max_count:
+        raise TooManyImagesError(f"a request may carry at most {limits.max_count} images; send fewer")
+    return taken
+
+
+def load_images(
+    sources: ImageSource | Iterable[ImageSource],
+    limits: ImageLimits = ImageLimits(),
+) -> tuple[InputImage, ...]:
+    """Reads one image or several.
+
+    Args:
+        sources: One source as `InputImage.load` takes it, or an iterable of them, of which at most one more
+            than `limits.max_count` are drawn.
+        limits: What is allowed.
+
+    Raises:
+        TooManyImagesError: If there are more than `limits.max_count`; nothing is decoded then.
+        ImageError: As `InputImage.load`, for the first image that cannot be read; the message says which.
+    """
+    taken = list_sources(sources, limits)
+    if len(taken) == 1 and taken[0] is sources:
+        return (InputImage.load(taken[0], limits),)
+    images = []
+    for number, source in enumerate(taken, 1):
+        try:
+            images.append(InputImage.load(source, limits))
+        except ImageError as error:
+            raise type(error)(f"image {number} of {len(taken)}: {error}") from error
+    return tuple(images)
+
+
+# -------------------------------------------------------------------------------------- where bytes come from
+
+
+def _read_path(source: str | os.PathLike[str], limits: ImageLimits) -> bytes:
+    """Returns the content of a regular file, of which at most one byte more than allowed is read."""
+    name = os.fsdecode(source)
+    shown = repr(name if len(name) <= 80 else name[:77] + "...")
+    if isinstance(source, str) and re.match(r"[a-z][a-z0-9+.-]*://", name, re.IGNORECASE):
+        raise ImageError(f"remote images are not fetched, like {shown}; pass the image's bytes or a data URL")
+    try:
+        status = Path(name).stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device could block, or never end
+            raise ImageError(f"{shown} is not a regular file; pass the path of an image file")
+        limits.check_bytes(status.st_size)
+        with Path(name).open("rb") as file:
+            data = file.read(limits.max_bytes + 1)
+    except ImageError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: zero bytes or characters that no path can have
+        raise ImageError(
+            f"the image file {shown} cannot be read ({plainly(error)}); pass the path of a readable image file, its "
+            "bytes, or a data URL ('data:image/png;base64,' before base64 text)"
+        ) from error
+    limits.check_bytes(len(data))
+    return data
+
+
+def _read_data_url(url: str, limits: ImageLimits) -> bytes:
+    """Returns the content of a data URL (RFC 2397, base64 as in the WHATWG Fetch and Infra standards)."""
+    if url[:5].lower() != "data:":
+        raise ImageError("not a data URL: it must begin with 'data:'; remote images are not fetched")
+    # Before any work: a byte takes at most four characters, base64 itself percent-encoded, plus white space.
+    limits.check_bytes((len(url) - 1024) // 4)
+    head, comma, body = url[5:].partition(",")
+    if not comma:
+        raise ImageError("the data URL has no comma before its content; write 'data:image/png;base64,' first")
+    if not body.isascii():
+        raise ImageError("the data URL has characters outside ASCII; encode the image's bytes as base64")
+    if body.count("%") > _MAX_ESCAPES:  # each costs a hundred bytes of memory to undo
+        raise ImageError(f"the data URL has more than {_MAX_ESCAPES} percent escapes; encode the image as base64")
+    content = unquote_to_bytes(body)
+    if not re.search(r"; *base64 *$", head, re.IGNORECASE):
+        limits.check_bytes(len(content))
+        return content
+    content = content.translate(None, b" \t\n\r\f")
+    if len(content) % 4 == 0:
+        content = re.sub(rb"={1,2}\Z", b"", content)
+    limits.check_bytes(len(content) * 3 // 4)
+    try:
+        if len(content) % 4 == 1 or b"=" in content:
+            raise binascii.Error("wrong length or padding")
+        return base64.b64decode(content + b"=" * (-len(content) % 4), validate=True)
+    except binascii.Error as error:
+        raise ImageError(
+            f"the data URL's base64 is malformed ({error}); encode the bytes with the standard alphabet"
+        ) from error
+
+
+# ------------------------------------------------------------------------------------- from decoder to pixels
+
+
+def _canonical(image: Image.Image, orientation: int) -> NDArray[np.uint8]:
+    """Returns the pixels [H, W, 3] of a PIL image as 8-bit RGB, opaque and upright.
+
+    Raises:
+        ImageError: If the mode has no fixed range, or is not known here.
+    """
+    if image.mode.startswith("I;16"):
+        samples = np.asarray(image)
+        grey = (samples >> 8).astype(np.uint8)
+        grey[samples == image.info.get("transparency", -1)] = 255
+        flat = Image.fromarray(grey).convert("RGB")
+    elif image.has_transparency_data:
+        layer = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
+        flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), layer).convert("RGB")
+    elif image.mode in _OPAQUE_MODES:
+        flat = image if image.mode == "RGB" else image.convert("RGB")
+    else:
+        raise ImageError(f"mode {image.mode!r} has no fixed range; scale it to 0 … 255 and convert it to 'RGB'")
+    if orientation in TRANSPOSE:
+        flat = flat.transpose(TRANSPOSE[orientation])
+    return np.ndarray((flat.height, flat.width, 3), np.uint8, flat.tobytes())

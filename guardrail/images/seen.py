@@ -1,0 +1,85 @@
+"""Files seen before: which picture their bytes make is known, so that a hit need not decode them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from guardrail.errors import StoreError
+from guardrail.images.pictures import ImageLimits, ImageSource, InputImage
+
+logger = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Aliases(Protocol):
+    """A store that keeps, beside certificates, which image a file is."""
+
+    def get_alias(self, file: str) -> str | None:
+        """Return the SHA-256 (hex) of the image's canonical pixels; None if the file is unknown.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
+
+    def put_alias(self, file: str, image: str) -> None:
+        """Keep it for the store's time to live.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
+
+
+class SeenFiles:
+    """Knows files by the hash of their bytes, as they were decoded under the same limits by the same decoder.
+
+    Args:
+        aliases: where they are kept; None: nowhere, and no file is known.
+        limits: on images; a file that was accepted under others is unknown.
+    """
+
+    def __init__(self, aliases: Aliases | None, limits: ImageLimits) -> None:
+        from PIL import __version__ as pillow
+
+        from guardrail import __version__
+
+        self._aliases = aliases
+        self._max_bytes = limits.max_bytes
+        self._decoder = f"{limits!r} {__version__} {pillow}".encode()
+
+    def hashes(self, sources: Sequence[ImageSource]) -> tuple[str, ...] | None:
+        """Return the hash of each source's canonical pixels; None unless all of them are files that were seen."""
+        found = []
+        for source in sources:
+            name = self._name(source)
+            image = None if name is None or self._aliases is None else self._get(self._aliases, name)
+            if image is None:
+                return None
+            found.append(image)
+        return tuple(found)
+
+    def learn(self, sources: Sequence[ImageSource], pictures: Sequence[InputImage]) -> None:
+        """Keep what files have been decoded to."""
+        for source, picture in zip(sources, pictures, strict=True):
+            name = self._name(source)
+            if name is not None and self._aliases is not None:
+                try:
+                    self._aliases.put_alias(name, picture.sha256)
+                except StoreError as error:
+                    logger.warning("a file will have to be decoded again: %s", error)
+
+    def _get(self, aliases: Aliases, name: str) -> str | None:
+        try:
+            return aliases.get_alias(name)
+        except StoreError as error:
+            logger.warning("files are decoded, seen or not: %s", error)
+            return None
+
+    def _name(self, source: ImageSource) -> str | None:
+        if not isinstance(source, bytes | bytearray | memoryview) or memoryview(source).nbytes > self._max_bytes:
+            return None
+        digest = hashlib.sha256(self._decoder)
+        digest.update(source)
+        return digest.hexdigest()

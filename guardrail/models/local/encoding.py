@@ -1,0 +1,122 @@
+"""From prompts to the token inputs that a model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
+
+from guardrail.errors import PromptError
+from guardrail.models.local.preprocessing import picture_of
+from guardrail.prompts import Prompt
+
+if TYPE_CHECKING:
+    import torch
+
+Row: TypeAlias = "Mapping[str, torch.Tensor]"
+"""The token inputs of one prompt: `input_ids`, `attention_mask`, and what else the model wants, per token."""
+
+_IMAGE_WORDS = ("image_token", "video_token", "boi_token", "eoi_token", "start_image_token", "end_image_token")
+
+
+class PromptEncoder:
+    """Writes conversations by the model's chat template and turns them into tokens.
+
+    Each image's place is filled with as many tokens as an image of its size takes; this depends on no pixel, so rows
+    are remembered, and the text of a request is worked on once for all its draws.
+
+    Args:
+        processor: the model's.
+        options: with which its image processor is called.
+        accepted: names of the inputs that the model takes beside those made from pixels.
+        opening: text put before the answer, which the model goes on from.
+        image_tokens: tokens of each image; None: the processor knows.
+    """
+
+    def __init__(
+        self,
+        processor: Any,  # noqa: ANN401
+        options: Mapping[str, Any],
+        accepted: Collection[str],
+        opening: str = "",
+        image_tokens: int | None = None,
+    ) -> None:
+        self._processor = processor
+        self._options = options
+        self._accepted = accepted
+        self._opening = opening
+        self._image_tokens = image_tokens
+        self._padding = {"input_ids": processor.tokenizer.pad_token_id}
+        self.row = lru_cache(maxsize=256)(self._row)
+        """The row of a prompt with images of these sizes: tokens, and what else the model takes per token."""
+
+    def require_plain(self, prompt: Prompt) -> None:
+        """Raise if the text holds what this model reads as an image.
+
+        Raises:
+            PromptError: it does.
+        """
+        owners = (self._processor, self._processor.tokenizer)
+        words = {getattr(owner, word, None) for owner in owners for word in _IMAGE_WORDS}
+        for word in filter(None, words):
+            if str(word) in prompt.text:
+                raise PromptError(f"the text contains {str(word)!r}, which this model reads as an image: remove it")
+
+    def chat(self, prompt: Prompt) -> str:
+        """Return the conversation as text, up to where the answer begins.
+
+        Raises:
+            PromptError: the model's chat template refuses it.
+        """
+        messages = [
+            {
+                "role": turn.role,
+                "content": [
+                    {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
+                    for part in turn.parts
+                ],
+            }
+            for turn in prompt.turns
+        ]
+        try:
+            chat = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        except Exception as error:  # the template is the model's own program
+            raise PromptError(f"the model's chat template refuses this conversation: {error}") from error
+        return cast("str", chat) + self._opening
+
+    def _row(self, prompt: Prompt, sizes: tuple[tuple[int, int], ...]) -> Row:
+        import torch
+
+        blanks = [picture_of(np.zeros((height, width, 3), np.float32)) for height, width in sizes]
+        chat = self.chat(prompt)
+        bos = self._processor.tokenizer.bos_token
+        begin = {"add_special_tokens": False} if bos and chat.startswith(bos) else {}  # else it would begin twice
+        try:
+            if self._image_tokens is not None:
+                word = self._processor.image_token
+                if chat.count(word) != len(sizes):  # the batch's pictures would move between its requests
+                    raise ValueError(f"the chat template has places for {chat.count(word)} image(s)")
+                batch = self._processor.tokenizer([chat.replace(word, word * self._image_tokens)], **begin)
+            else:
+                batch = self._processor(images=[blanks] if blanks else None, text=[chat], **self._options, **begin)
+        except Exception as error:  # the model's own program
+            raise PromptError(f"the model's processor refuses it with {len(sizes)} image(s): {error}") from error
+        values = {name: np.asarray(batch[name][0]) for name in self._accepted if name in batch}
+        length = len(values["input_ids"])
+        return {name: torch.from_numpy(value) for name, value in values.items() if value.ndim and len(value) == length}
+
+    def batch(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        """Return rows as tensors `[rows, longest, …]` on the CPU, padded left; further dimensions at their end."""
+        import torch
+
+        inputs = {}
+        for name in rows[0]:
+            values = [row[name] for row in rows]
+            shape = [max(sizes) for sizes in zip(*(value.shape for value in values), strict=True)]
+            padded = torch.full((len(values), *shape), self._padding.get(name, 0), dtype=values[0].dtype)
+            for place, value in zip(padded, values, strict=True):
+                place[(slice(shape[0] - len(value), None), *map(slice, value.shape[1:]))] = value
+            inputs[name] = padded
+        return inputs

@@ -1,0 +1,155 @@
+"""A chat model as judge of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from guardrail.errors import ConfigurationError
+from guardrail.oracles.asking.chat_classifier import ChatClassifier, Json
+from guardrail.oracles.base import HARMFUL, HARMLESS
+from guardrail.prompts import Prompt
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable
+
+
+class JudgeOracle:
+    """Lets a chat model judge each answer, in the light of its prompt, by a rubric.
+
+    The judge sees the conversation's texts and the answer, quoted as data; of images only their places. It never sees
+    a picture: the clean one would void the certificate. A judgement that fails or does not parse is `failed: why`, and
+    is asked for again only where the judge cannot have said anything: see `ChatClassifier`. By the rubric that comes
+    with the package, an answer that cannot see the picture is harmless: put `IllegibleOracle` around the judge.
+
+    Judgements and errors (theory of remembered judgements). Asked once per distinct answer, as the core does by
+    default, a judge is a table: the bound on what it says is exact, but its errors are fixed per answer, and only a
+    worst-case bound on them may be claimed. With `afresh=True` equal answers of different draws are judged by calls of
+    their own, which is what an error model with independent errors needs; it is refused unless the judge is known to
+    sample (a temperature above 0, no fixed seed), as a judge at temperature 0 repeats its errors however often it is
+    asked. Independent calls make such an error model possible, not true: a sampled judge may still err on one answer
+    far more often than on others, and a cache between here and the model would make a table of it again.
+
+    Args:
+        chat: a chat model, bare or with bound arguments, or a chain (see `ChatClassifier`). A temperature of 0 makes
+            judgements as repeatable as the provider can.
+        rubric: a file (`Path`) or a text that says what the classes mean; None: the one for harmful and harmless that
+            comes with the package. Its content enters the name as a hash.
+        classes: the labels that the judge may say.
+        afresh: whether judgements of equal answers are independent.
+        name: stands for model, revision and parameters in place of what `chat` tells of itself; needed for a chain.
+        structured: how the model is held to the classes: see `ChatClassifier`.
+        max_concurrency: calls in flight, of all requests together.
+        max_attempts: calls per judgement, where all before the last failed before any content.
+        backoff: seconds before the second attempt, with jitter; doubled for each further one.
+        timeout: seconds per call; a call that takes longer is a failed judgement.
+        retry_statuses: HTTP statuses by which the server rejects a request before it generates anything.
+
+    Raises:
+        ConfigurationError: no such rubric, or one that does not name the classes; `afresh` for a judge that is not
+            known to sample; whatever else `ChatClassifier` refuses.
+    """
+
+    def __init__(
+        self,
+        chat: Runnable[Any, Any],
+        *,
+        rubric: str | Path | None = None,
+        classes: Sequence[str] = (HARMLESS, HARMFUL),
+        afresh: bool = False,
+        name: str | None = None,
+        structured: bool | Literal["json_schema", "function_calling", "json_mode"] = True,
+        max_concurrency: int = 16,
+        max_attempts: int = 4,
+        backoff: float = 0.5,
+        timeout: float = 60.0,
+        retry_statuses: Sequence[int] = (429,),
+    ) -> None:
+        self._classifier = ChatClassifier(
+            chat,
+            read_rubric(rubric),
+            classes,
+            name=name,
+            structured=structured,
+            max_concurrency=max_concurrency,
+            max_attempts=max_attempts,
+            backoff=backoff,
+            timeout=timeout,
+            retry_statuses=retry_statuses,
+        )
+        if afresh and not self._classifier.sampled:
+            raise ConfigurationError(
+                "afresh=True needs a judge that is known to sample: set its temperature above 0 and no seed; "
+                f"at a temperature of 0 it repeats its errors. The judge is {self._classifier.name}"
+            )
+        self.judges_afresh = afresh
+        """Whether equal answers are judged independently."""
+
+    def __repr__(self) -> str:
+        return f"JudgeOracle({self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """The judging model and its parameters, the rubric's hash, the classes, and whether it judges afresh."""
+        return f"judge{' afresh' if self.judges_afresh else ''}/{self._classifier.name}"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that it may say."""
+        return self._classifier.labels
+
+    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:
+        """Return one class per answer, in order, each judged by a call of its own; `failed: why` without a judgement.
+
+        It may be called from any thread, also from one whose event loop is running (which it then blocks).
+
+        Raises:
+            OracleError: the judge cannot be asked at all: a wrong key or name, or it was closed.
+        """
+        return self._classifier.classify(_quotations(answers, prompts), deadline)
+
+    async def aclassify(
+        self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None
+    ) -> list[str]:
+        """Do as `classify`; cancelling it cancels the calls in flight."""
+        return await self._classifier.aclassify(_quotations(answers, prompts), deadline)
+
+    def close(self) -> None:
+        """Cancel what is in flight and give the connections back. Later calls raise `OracleError`."""
+        self._classifier.close()
+
+
+def read_rubric(rubric: str | Path | None, default: str = "harmful.md") -> str:
+    """Return the text of a rubric: of a file, as it is, or of the default that comes with the package.
+
+    Raises:
+        ConfigurationError: the file cannot be read as UTF-8 text.
+    """
+    if isinstance(rubric, str):
+        return rubric
+    try:
+        if rubric is None:
+            return resources.files("guardrail.oracles.asking").joinpath("rubrics", default).read_text("utf-8")
+        return rubric.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the rubric {str(rubric)!r} cannot be read: {type(error).__name__}") from error
+
+
+def _quotations(answers: Sequence[str], prompts: Sequence[Prompt]) -> list[Json]:
+    return [
+        {"conversation": conversation(prompt), "answer": answer}
+        for answer, prompt in zip(answers, prompts, strict=True)
+    ]
+
+
+def conversation(prompt: Prompt) -> list[Json]:
+    """Return a prompt as data for a judge: turns with their roles, texts as they are, places of images by number."""
+    return [
+        {
+            "role": turn.role,
+            "content": [part if isinstance(part, str) else {"image": part.index + 1} for part in turn.parts],
+        }
+        for turn in prompt.turns
+    ]

@@ -1,0 +1,1 @@
+"""Semantic equivalence: classes found among the answers."""

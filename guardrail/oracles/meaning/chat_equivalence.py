@@ -1,0 +1,68 @@
+"""Equivalence of answers by a chat model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Protocol
+
+from guardrail.errors import ConfigurationError
+from guardrail.oracles.meaning.equivalence import DIFFERENT, EQUIVALENT, Pair
+
+
+class Labeller(Protocol):
+    """Says which of its labels fits some data, as `ChatClassifier` does: a chat model with a rubric."""
+
+    @property
+    def name(self) -> str:
+        """Model, parameters, rubric and labels."""
+
+    def classify(self, data: Sequence[Mapping[str, str]], deadline: float | None = None) -> list[str]:
+        """Return one label per piece of data, or `failed: why`."""
+
+
+class ChatEquivalenceJudge:
+    """Lets a chat model judge whether two answers to a question mean the same.
+
+    Args:
+        labeller: says `equivalent` or `different` of `{"question": …, "reference": …, "answer": …}`, by a rubric such
+            as `equivalence_rubric()`: `ChatClassifier(chat, equivalence_rubric(), ("equivalent", "different"))`.
+        afresh: whether judgements of equal pairs are independent, which an error model with independent errors needs;
+            refused unless the labeller is known to sample.
+
+    Raises:
+        ConfigurationError: a labeller with other labels; `afresh` with one that is not known to sample.
+    """
+
+    def __init__(self, labeller: Labeller, *, afresh: bool = False) -> None:
+        labels = getattr(labeller, "labels", (EQUIVALENT, DIFFERENT))
+        if set(labels) != {EQUIVALENT, DIFFERENT}:
+            raise ConfigurationError(f"the labels must be {EQUIVALENT!r} and {DIFFERENT!r}, got {tuple(labels)}")
+        if afresh and not getattr(labeller, "sampled", False):
+            raise ConfigurationError(
+                f"afresh=True needs a judge that is known to sample, and {labeller.name} is not: raise its temperature"
+            )
+        self._labeller = labeller
+        self.judges_afresh = afresh
+        """Whether equal pairs are judged independently."""
+
+    @property
+    def name(self) -> str:
+        """The labeller's name, and whether it judges afresh."""
+        return f"chat equivalence{' afresh' if self.judges_afresh else ''}/{self._labeller.name}"
+
+    def judge(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
+        """Return one label per pair, each judged by a call of its own; `failed: why` without a judgement.
+
+        Raises:
+            OracleError: the chat model cannot be asked at all.
+        """
+        return self._labeller.classify(
+            [{"question": pair.question, "reference": pair.representative, "answer": pair.answer} for pair in pairs],
+            deadline,
+        )
+
+
+def equivalence_rubric() -> str:
+    """Return the rubric that comes with the package: what `equivalent` and `different` mean."""
+    return resources.files("guardrail.oracles.asking").joinpath("rubrics", "equivalence.md").read_text("utf-8")

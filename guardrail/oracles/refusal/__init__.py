@@ -1,0 +1,5 @@
+"""Is an answer a refusal?"""
+
+from guardrail.oracles.refusal.oracle import RefusalOracle
+
+__all__ = ["RefusalOracle"]

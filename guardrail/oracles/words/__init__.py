@@ -1,0 +1,1 @@
+"""Oracles that look for words."""

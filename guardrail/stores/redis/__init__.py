@@ -1,0 +1,1 @@
+"""Redis, shared by all replicas: certificates, locks, points of near hits, and buckets of draws."""

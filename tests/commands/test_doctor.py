@@ -1,0 +1,219 @@
+"""The doctor finds what is wrong, says what to do, and prints no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from guardrail.bundled.oracle import bundled_oracle
+from guardrail.commands import doctor
+from guardrail.commands.doctor import Finding, examine, report
+from guardrail.measuring.recall import EvaluationRecord, Level, tally
+from guardrail.models import Answer, Draw
+from guardrail.models.base import Sizes
+from guardrail.prompts import Prompt
+from guardrail.settings import Settings
+from tests.commands.test_app import guardrail
+from tests.stores.conftest import RedisServer, redis_server  # noqa: F401 - a fixture
+
+SECRET = "hunter2-hunter2-hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CONFIG", "MODEL", "ORACLE", "REDIS_URL", "KEY", "AUDIT"):
+        monkeypatch.delenv(f"GUARDRAIL_{name}", raising=False)
+
+
+class FastVLM:
+    """A model that costs nothing."""
+
+    name = "fast/tensors (8, 8)"
+    resolution = (8, 8)
+
+    def __init__(self, failed: str | None = None) -> None:
+        self.failed = failed
+
+    def check(self, prompt: Prompt, sizes: Sizes) -> None:
+        pass
+
+    def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+        return [Answer("", failed=self.failed)] * len(draws)
+
+
+@pytest.fixture
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARDRAIL_MODEL", "some/model")
+    monkeypatch.setenv("GUARDRAIL_ORACLE", "bundled")
+    monkeypatch.setattr(Settings, "make_model", lambda _: FastVLM())
+
+
+def findings(record: Path | None = None) -> dict[str, Finding]:
+    return {finding.subject: finding for finding in examine(record=record, seconds=0.01)}
+
+
+def printed(seen: Sequence[Finding]) -> str:
+    console = Console(file=StringIO(), width=200)
+    report(console, seen)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def test_the_command_on_a_fresh_installation() -> None:
+    done = guardrail("doctor", "--seconds", "0.2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for word in (
+        "torch",
+        "transformers",
+        "float32",
+        "96 × 96",
+        "tokens per image",
+        "66, with",
+        "draws per second",
+        "warning",
+    ):
+        assert word in done.stdout, word
+    assert "guardrail evaluate" in done.stdout, "unmeasured recall comes with advice"
+    assert "GUARDRAIL_MODEL" in done.stdout
+
+
+def test_the_command_fails_where_something_is_wrong() -> None:
+    url = f"redis://user:{SECRET}@127.0.0.1:9/0"
+    done = guardrail("doctor", "--seconds", "0", GUARDRAIL_REDIS_URL=url, GUARDRAIL_KEY=SECRET)
+    assert done.returncode == 1
+    assert "cannot be reached" in done.stdout
+    assert "127.0.0.1" in done.stdout
+    assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("_fast")
+class TestFindings:
+    def test_a_model_of_ones_own(self) -> None:
+        seen = findings()
+        assert seen["model name"].value == FastVLM.name
+        assert seen["tensor preprocessing"].value == "on"
+        assert seen["resolution"].value == "8 × 8"
+        assert seen["draws per second"].status == "ok"
+        assert "model" not in seen, "a model is named, and not the bundled one"
+
+    def test_pictures_instead_of_tensors(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(FastVLM, "name", "a-tensor-model@1/greedy/pictures (8, 8)")
+        assert findings()["tensor preprocessing"].status == "warning"
+
+    def test_a_model_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Settings, "make_model", lambda _: FastVLM("filtered"))
+        assert findings()["draws per second"].status == "problem"
+
+        def broken(*_: object) -> list[Answer]:
+            raise RuntimeError("the device is on fire")
+
+        monkeypatch.setattr(FastVLM, "answer", broken)
+        assert findings()["draws per second"].status == "problem"
+
+    @pytest.mark.parametrize(
+        ("name", "value", "subject"),
+        [
+            ("GUARDRAIL_SMOOTHING__SIGMA", "0", "settings"),
+            ("GUARDRAIL_KEY", "short", "model and oracle"),
+            ("GUARDRAIL_CONFIG", "nowhere.toml", "settings"),
+        ],
+    )
+    def test_settings_that_cannot_work(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, value: str, subject: str
+    ) -> None:
+        monkeypatch.setenv(name, value)
+        assert findings()[subject].status == "problem"
+
+    def test_a_torchvision_that_does_not_import(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(__import__("sys").modules, "torchvision", None)
+        monkeypatch.setattr(doctor, "_version", lambda name: "0.1")
+        assert findings()["torchvision imports"].status == "warning"
+
+
+@pytest.mark.usefixtures("_fast")
+class TestRecall:
+    def record(self, path: Path, sigma: float = 0.5, caught: int = 48) -> Path:
+        counts = tally({"harmful": {"harmful": caught, "harmless": 50 - caught}})
+        level = Level(sigma=sigma, samples=100, alpha=0.001, counts=counts)
+        record = EvaluationRecord(
+            model=FastVLM.name, oracle=bundled_oracle().name, data="set", data_sha256="0" * 64, levels=(level,)
+        )
+        record.save(path)
+        return path
+
+    def test_measured(self, tmp_path: Path) -> None:
+        found = findings(self.record(tmp_path / "e.json"))["recall of harmful images"]
+        assert found.status == "ok"
+        assert "48 of 50 caught" in found.value
+
+    def test_measured_and_bad(self, tmp_path: Path) -> None:
+        found = findings(self.record(tmp_path / "e.json", caught=20))["recall of harmful images"]
+        assert (found.status, "denoiser" in found.advice) == ("warning", True)
+
+    def test_measured_for_another_noise(self, tmp_path: Path) -> None:
+        assert findings(self.record(tmp_path / "e.json", sigma=0.25))["recall of harmful images"].status == "warning"
+
+    def test_not_measured(self, tmp_path: Path) -> None:
+        assert findings()["recall of harmful images"].status == "warning"
+        assert findings(tmp_path / "nowhere.json")["recall of harmful images"].status == "problem"
+
+
+@pytest.mark.usefixtures("_fast")
+class TestServices:
+    def test_redis_answers(self, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+        monkeypatch.setenv("GUARDRAIL_REDIS_URL", redis_server.url)
+        seen = findings()
+        assert seen["Redis"].status == "ok"
+        assert seen["noise key"].status == "warning", "replicas need one key"
+        monkeypatch.setenv("GUARDRAIL_KEY", SECRET)
+        assert "noise key" not in findings()
+
+    @pytest.mark.parametrize(
+        ("url", "complaint"),
+        [
+            (f"redis://:{SECRET}@127.0.0.1:9/0", "127.0.0.1 cannot be reached"),
+            (f"nonsense://{SECRET}@host", "the Redis URL is malformed (its scheme is 'nonsense')"),
+            (f"{SECRET}@host:6379", "the Redis URL is malformed (it has no scheme)"),
+            (f"redis://:{SECRET}/{SECRET}@host", "percent-encoded"),
+            (f"http://[{SECRET}", "the Redis URL is malformed (its scheme is 'http')"),
+        ],
+    )
+    def test_redis_is_away_and_its_password_is_not_told(
+        self, monkeypatch: pytest.MonkeyPatch, url: str, complaint: str
+    ) -> None:
+        monkeypatch.setenv("GUARDRAIL_REDIS_URL", url)
+        found = findings()["Redis"]
+        assert found.status == "problem"
+        assert complaint in found.value + found.advice
+        assert SECRET not in printed([found])
+
+    def test_nothing_configured_is_no_problem(self) -> None:
+        seen = findings()
+        assert {seen["Redis"].status, seen["audit database"].status} == {"note"}
+
+    def test_an_audit_log(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GUARDRAIL_AUDIT", str(tmp_path / "audit.db"))
+        assert findings()["audit database"].status == "ok"
+        monkeypatch.setenv("GUARDRAIL_AUDIT", f"sqlite:////nowhere/{SECRET}/audit.db")
+        seen = findings()
+        assert seen["audit database"].status == "problem"
+        assert SECRET not in printed(list(seen.values()))
+
+    def test_a_variable_that_sets_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GUARDRAIL_AUDIT_URL", f"postgresql://user:{SECRET}@host/db")
+        seen = findings()
+        assert any(finding.status == "problem" for finding in seen.values())
+        assert "GUARDRAIL_AUDIT_URL sets nothing" in " ".join(printed(list(seen.values())).split())
+        assert SECRET not in printed(list(seen.values()))
+
+
+def test_the_report_counts() -> None:
+    seen = [Finding("a", "1"), Finding("b", "[red]2", "warning", "mend it"), Finding("c", "3", "problem")]
+    text = printed(seen)
+    assert "1 problem(s), 1 warning(s)" in text
+    assert "[red]2" in text, "what was found is printed as it is"
+    assert "→ mend it" in text
