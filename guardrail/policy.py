@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from guardrail.certify.certificate import Certificate, Verdict
 from guardrail.prompts import Prompt
+from guardrail.request import Source
 
 
 class Action(StrEnum):
@@ -51,7 +52,6 @@ class Reason(StrEnum):
     """An operator's word, not the certificate's; the details say whose, and until when."""
 
 
-Source = Literal["computed", "hit", "near"]
 Choice = Literal["allow", "flag", "block"]
 
 

@@ -28,7 +28,7 @@ class RecordedVLM:
     @classmethod
     def of(cls, classifier: SmoothedClassifier, image: InputImage, prompt: str) -> RecordedVLM:
         """Draw all answers of a classifier's budget for one image and prompt; its oracle is not asked."""
-        draws = classifier.draws([image], Prompt.of(prompt, 1), range(classifier.smoothing.samples))
+        draws = classifier.draws(classifier.request(image, prompt), range(classifier.smoothing.samples))
         model = classifier.model
         return cls(model.answer(draws), model.name, model.resolution)
 

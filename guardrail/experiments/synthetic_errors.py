@@ -33,7 +33,8 @@ from rich.table import Table
 from guardrail.bundled import BundledVLM, signs, world
 from guardrail.bundled.oracle import bundled_oracle
 from guardrail.certify.certificate import Certificate
-from guardrail.certify.smoothing import SmoothedClassifier, Smoothing
+from guardrail.certify.options import Smoothing
+from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.experiments.recorded import RecordedVLM
 from guardrail.images.pictures import InputImage
 from guardrail.oracles.base import HARMFUL, HARMLESS, Oracle, classify

@@ -121,8 +121,9 @@ def captions(judge: EmbeddingJudge, words: list[str], temperature: float) -> Tab
     certified: list[Certificate] = []
     for seed, word in enumerate(words):
         x, prompt = sign(word, seed), Prompt.of(CAPTION, 1)
-        selection = [a.text for a in model.answer(classifier.draws([x], prompt, range(20), purpose="selection"))]
-        said = [a.text for a in model.answer(classifier.draws([x], prompt, range(100)))]
+        request = classifier.request(x, prompt)
+        selection = [a.text for a in model.answer(classifier.draws(request, range(20), "selection"))]
+        said = [a.text for a in model.answer(classifier.draws(request, range(100)))]
         remembered.learn(said)
         certificate, naive = classifier.certify(x, prompt), algorithm_2(classifier, x, prompt, remembered)
         representative = certificate.representative or ""
@@ -162,7 +163,7 @@ def actions(judge: EmbeddingJudge, words: list[str]) -> Table:
     rows: list[tuple[str, Certificate, Certificate, int]] = []
     for seed, word in enumerate(words):
         x, prompt = sign(word, seed), Prompt.of(ROBOT, 1)
-        said = [a.text for a in model.answer(classifier.draws([x], prompt, range(100)))]
+        said = [a.text for a in model.answer(classifier.draws(classifier.request(x, prompt), range(100)))]
         remembered.learn(said)
         naive = algorithm_2(classifier, x, prompt, remembered)
         together = {world.action(text) for text in merge_votes(said, remembered)[0].members}

@@ -60,9 +60,8 @@ def test_an_oracle_that_looks_at_the_clean_image_is_not_smoothed() -> None:
     """
     x = InputImage(np.full((2, 2, 3), 128, np.uint8))
     smoothed = SmoothedClassifier(HalfSpaceVLM(0.0), ORACLE, Smoothing(key=b"k" * 16))
-    from guardrail import Prompt
 
-    (draw,) = smoothed.draws([x], Prompt.of("?", 1), [0])
+    (draw,) = smoothed.draws(smoothed.request(x, "?"), [0])
     assert {name for name in dir(Draw) if not name.startswith("_")} == {
         "images",
         "index",
