@@ -256,7 +256,7 @@ class Guard:
         tags: Sequence[str] = (),
         deadline: float | None = None,
     ) -> Decision:
-        """Do as `check`, in a thread, so that the event loop stays free; waiting for that thread counts, too."""
+        """Check in a thread, so that the event loop stays free; waiting for that thread counts towards the deadline."""
         begun = time.monotonic()
 
         def check() -> Decision:
@@ -313,9 +313,9 @@ class Guard:
             screened = self._fail(decision, error)
         return self._record(screened.model_copy(update={"timings": timings}))
 
-    async def ascreen(self, decision: Decision, answer: str) -> Decision:
-        """Do as `screen`, in a thread."""
-        return await asyncio.to_thread(self.screen, decision, answer)
+    async def ascreen(self, decision: Decision, answer: str, *, unreadable: str | None = None) -> Decision:
+        """Screen in a thread, so that the event loop stays free."""
+        return await asyncio.to_thread(self.screen, decision, answer, unreadable=unreadable)
 
     def warmup(self) -> None:
         """Answer one draw, so that the first request does not pay for start-up.
@@ -396,7 +396,7 @@ class Guard:
             return decision.with_reasons({Reason.OVERRIDDEN: Action(override.action)}, [override.statement])
         certificate, source = self._lookup.find(request, decision.client, until, timings)
         decision = decision.model_copy(update={"certificate": certificate, "source": source})
-        return decision.with_reasons(self.policy.judge(certificate))
+        return decision.with_reasons(self.policy.decide(certificate))
 
     def _fail(self, decision: Decision, error: Exception) -> Decision:
         """Turn an error into a decision by `Policy.on_error`."""

@@ -115,7 +115,7 @@ class TestAlgorithm2:
         assert certificate.verdict is Verdict.CERTIFIED
         assert certificate.certified_class == "good"
         assert not certificate.rigorous
-        assert list(Policy().judge(certificate)) == [Reason.ABSTAINED]
+        assert list(Policy().decide(certificate)) == [Reason.ABSTAINED]
 
     def test_chosen_on_its_own_draws_it_is_false_more_often_than_alpha(self) -> None:
         """Two answers of probability 1/2 each: any majority is false, and the leading cluster is tested at full α.

@@ -299,7 +299,7 @@ class TestContradictions:
             assert (certificate.verdict, certificate.certified_class) == (Verdict.ABSTAIN, None)
             assert (certificate.radius, certificate.q_lower, certificate.answer) == (0.0, 0.0, None)
             assert certificate.stop_reason == "contradicted"
-            assert Policy().judge(certificate) == {Reason.ABSTAINED: Action.BLOCK}
+            assert Policy().decide(certificate) == {Reason.ABSTAINED: Action.BLOCK}
         assert "contradicting certificates" in caplog.text
 
     def test_not_where_both_can_be_true(self) -> None:
