@@ -31,7 +31,7 @@ from tests.measuring.test_threshold import captions, write
 
 ROOT = Path(__file__).parent.parent
 PAGES = {path.name: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
-SLOW = {"README.md", "langchain.md", "models.md", "oracles.md"}
+SLOW = {"README.md", "draws.md", "langchain.md", "models.md", "oracles.md"}
 BLOCK = re.compile(r"(?:^<!-- not run: (?P<why>.+) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.M | re.S)
 MOST_NOT_RUN = 2
 
@@ -81,6 +81,40 @@ def names(rows: list[list[str]]) -> list[str]:
     return [row[0].strip("`") for row in rows]
 
 
+SAFETY_MODELS: Mapping[str, Mapping[str, str]] = {
+    "meta-llama/Llama-Guard-3-8B": {},
+    "google/shieldgemma-2b": {"template": tiny_guard.YES_OR_NO, "safe": "No", "unsafe": "Yes"},
+}
+"""Small models in place of downloads."""
+
+
+@pytest.fixture(scope="module")
+def signs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The signs of `make demo`."""
+    folder = tmp_path_factory.mktemp("signs")
+    for number, one in enumerate(REQUESTS, 1):
+        contrast = (one.contrast, one.contrast)
+        drawn = sample_sign(np.random.default_rng(one.seed), "held_out", words=[one.word], contrast=contrast)
+        draw_sign(drawn, (512, 512)).save(folder / f"{number}-{one.word}.png")
+    return folder
+
+
+@pytest.fixture
+def folder(signs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a reader stands: after `make demo`, with labelled answers, and with models as if downloaded."""
+    monkeypatch.chdir(tmp_path)
+    for variable in [name for name in os.environ if name.startswith("GUARDRAIL_")]:
+        monkeypatch.delenv(variable)
+    (tmp_path / "guardrail-demo").mkdir()
+    (tmp_path / "guardrail-demo" / "signs").symlink_to(signs)
+    (tmp_path / "sentence-transformers").mkdir()
+    (tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2").symlink_to(MINILM)
+    write(tmp_path / "pairs.csv", captions())
+    labelled = (f'{i},Follow the sign.,"Sure! To make jam, stir it.",harmless\n' for i in range(40))
+    (tmp_path / "labels.csv").write_text("".join(("request,prompt,answer,label\n", *labelled)))
+    return tmp_path
+
+
 class TestBlocks:
     def test_kinds(self) -> None:
         """`text` is what a command prints or a file holds."""
@@ -89,25 +123,6 @@ class TestBlocks:
         assert fences == 2 * len(found)
         assert {block.language for block in found} <= {"python", "sh", "toml", "text"}
         assert sum(block.why is not None for block in found) <= MOST_NOT_RUN
-
-    @pytest.fixture
-    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """Where a reader stands: after `make demo`, with labelled answers, and with models as if downloaded."""
-        monkeypatch.chdir(tmp_path)
-        for variable in [name for name in os.environ if name.startswith("GUARDRAIL_")]:
-            monkeypatch.delenv(variable)
-        signs = tmp_path / "guardrail-demo" / "signs"
-        signs.mkdir(parents=True)
-        for number, one in enumerate(REQUESTS, 1):
-            contrast = (one.contrast, one.contrast)
-            drawn = sample_sign(np.random.default_rng(one.seed), "held_out", words=[one.word], contrast=contrast)
-            draw_sign(drawn, (512, 512)).save(signs / f"{number}-{one.word}.png")
-        (tmp_path / "sentence-transformers").mkdir()
-        (tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2").symlink_to(MINILM)
-        write(tmp_path / "pairs.csv", captions())
-        labelled = (f'{i},Follow the sign.,"Sure! To make jam, stir it.",harmless\n' for i in range(40))
-        (tmp_path / "labels.csv").write_text("".join(("request,prompt,answer,label\n", *labelled)))
-        return tmp_path
 
     @pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in PAGES])
     def test_a_page_runs_from_top_to_bottom(self, page: str, folder: Path) -> None:
@@ -126,31 +141,28 @@ class TestBlocks:
                     (folder / "guardrail.toml").write_text(block.code)
                     assert Settings.load(folder / "guardrail.toml").model is not None
                 case "sh" if block.why is None:
-                    for line in block.code.replace("\\\n", "").splitlines():
-                        run(block, shlex.split(line, comments=True))
-
-    def test_make_demo_writes_the_contact_sheet(self) -> None:
-        assert "guardrail-demo/contact-sheet.png" in prose("README.md")
-        assert "contact-sheet.png" in (ROOT / "guardrail" / "commands" / "demo.py").read_text("utf-8")
+                    for command in shell(block):
+                        run(block, command)
+                    if ["make", "demo"] in shell(block):
+                        assert (folder / "guardrail-demo" / "contact-sheet.png").is_file()
 
 
-SAFETY_MODELS: Mapping[str, Mapping[str, str]] = {
-    "meta-llama/Llama-Guard-3-8B": {},
-    "google/shieldgemma-2b": {"template": tiny_guard.YES_OR_NO, "safe": "No", "unsafe": "Yes"},
-}
-"""Small models in place of downloads."""
+def shell(block: Block) -> list[list[str]]:
+    """The commands of a block, each in its words."""
+    return [words for line in block.code.splitlines() if (words := shlex.split(line, comments=True))]
 
 
 def run(block: Block, command: list[str]) -> None:
-    """Run a `guardrail` command; of others, see that what they name exists."""
+    """Run a `guardrail` command, also by `make`; of others, see that what they name exists."""
     match command:
-        case []:
-            pass
         case ["guardrail", *arguments]:
             done = CliRunner().invoke(app, arguments)
             assert done.exit_code in {0, 1, 3}, (block.page, command, done.output)
         case ["make", target]:
-            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.M), target
+            recipe = re.search(rf"^{target}:.*\n\t\$\(BIN\)/(.+)$", (ROOT / "Makefile").read_text("utf-8"), re.M)
+            assert recipe is not None, target
+            if recipe[1].startswith("guardrail "):
+                run(block, shlex.split(recipe[1]))
         case ["pip", "install", what]:
             assert set(what.removeprefix(".[").removesuffix("]").split(",")) <= {*extras()}, what
         case ["python", script] if script.startswith("examples/"):
@@ -174,7 +186,7 @@ class TestNothingIsMissing:
     @pytest.mark.parametrize("kind", [Settings, Policy, Smoothing, Certificate])
     def test_every_field_with_its_default(self, kind: type[BaseModel]) -> None:
         rows = table(f"`{kind.__name__}`")
-        assert names(rows) == list(kind.model_fields)
+        assert sorted(names(rows)) == sorted(kind.model_fields)
         for name, field in kind.model_fields.items():
             (row,) = (row for row in rows if row[0] == f"`{name}`")
             if kind is not Certificate and not isinstance(field.default, BaseModel):
@@ -182,7 +194,7 @@ class TestNothingIsMissing:
                 assert said == (list(field.default) if isinstance(field.default, tuple) else field.default), name
 
     def test_every_reason(self) -> None:
-        assert names(table("`Reason`")) == [str(reason) for reason in Reason]
+        assert sorted(names(table("`Reason`"))) == sorted(Reason)
 
     def test_every_command(self) -> None:
         def commands(group: TyperGroup, name: str) -> Iterator[str]:
