@@ -69,7 +69,7 @@ class JudgeOracle:
     ) -> None:
         self._classifier = ChatClassifier(
             chat,
-            read_rubric(rubric),
+            _read_rubric(rubric),
             classes,
             name=name,
             structured=structured,
@@ -121,8 +121,13 @@ class JudgeOracle:
         self._classifier.close()
 
 
-def read_rubric(rubric: str | Path | None, default: str = "harmful.md") -> str:
-    """Return the text of a rubric: of a file, as it is, or of the default that comes with the package.
+def bundled_rubric(file: str) -> str:
+    """Return the text of a rubric that comes with the package."""
+    return resources.files("guardrail.oracles.asking").joinpath("rubrics", file).read_text("utf-8")
+
+
+def _read_rubric(rubric: str | Path | None) -> str:
+    """Return the text of a rubric: the given text, a file's, or for None that of harmful and harmless.
 
     Raises:
         ConfigurationError: the file cannot be read as UTF-8 text.
@@ -131,7 +136,7 @@ def read_rubric(rubric: str | Path | None, default: str = "harmful.md") -> str:
         return rubric
     try:
         if rubric is None:
-            return resources.files("guardrail.oracles.asking").joinpath("rubrics", default).read_text("utf-8")
+            return bundled_rubric("harmful.md")
         return rubric.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the rubric {str(rubric)!r} cannot be read: {type(error).__name__}") from error
