@@ -17,9 +17,9 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from guardrail.bundled import signs, world
+from guardrail.bundled.model import CHECKPOINT
 from guardrail.statistics import clopper_pearson
 
-CHECKPOINT: Final = Path(__file__).parents[1] / "checkpoint"
 SIGMAS: Final = (0.0, 0.125, 0.25, 0.5)
 BANDS: Final = ((0.25, 0.45), (0.45, 0.7), (0.7, 0.9))
 CERTIFY_SIGMA: Final = 0.5

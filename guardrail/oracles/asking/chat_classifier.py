@@ -19,6 +19,7 @@ from guardrail.chat_calls.replies import complete, withheld
 from guardrail.chat_calls.seeds import fixed_seeds
 from guardrail.errors import ConfigurationError, ModelError, OracleError
 from guardrail.oracles.base import FAILED, TIMED_OUT, fingerprint, is_failure
+from guardrail.oracles.words.json_objects import unique_fields
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
@@ -219,22 +220,10 @@ def _object(message: AIMessage, name: str) -> object:
     """
     calls = [*message.tool_calls, *message.invalid_tool_calls]
     if not calls:
-        return json.loads(_FENCED.sub(r"\1", str(message.text).strip()), object_pairs_hook=_once)
+        return json.loads(_FENCED.sub(r"\1", str(message.text).strip()), object_pairs_hook=unique_fields)
     if len(calls) > 1 or message.invalid_tool_calls or calls[0]["name"] != name:
         raise ValueError("not one call of the tool that was asked for")
     return calls[0]["args"]
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of pairs.
-
-    Raises:
-        ValueError: a field that occurs twice: readers differ in which of them counts.
-    """
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError("a field occurs twice")
-    return fields
 
 
 def _schema(labels: tuple[str, ...]) -> type[BaseModel]:

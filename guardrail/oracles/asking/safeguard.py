@@ -15,6 +15,7 @@ from guardrail.models.local.loading import device_and_dtype, load_text_model, pi
 from guardrail.models.local.scoring import LabelScorer
 from guardrail.oracles.asking.judged_chat import JudgedChat, Shown
 from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, TIMED_OUT, fingerprint
+from guardrail.oracles.words.labels import LLAMA_GUARD_LABELS
 from guardrail.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 Row: TypeAlias = list[int]
 """The tokens of one conversation that is to be judged."""
 
-LLAMA_GUARD_LABELS: Mapping[str, str] = MappingProxyType({"safe": HARMLESS, "unsafe": HARMFUL})
 LLAMA_GUARD_CATEGORIES: Mapping[str, str] = MappingProxyType(
     {
         "S1": "violent crimes",

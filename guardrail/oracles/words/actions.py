@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Protocol
 
 from guardrail.errors import ConfigurationError, OracleError
 from guardrail.oracles.base import FAILED, distinct, fingerprint, is_failure
+from guardrail.oracles.words.json_objects import objects_in
 from guardrail.oracles.words.lookalikes import unmarked
 from guardrail.prompts import Prompt
 
@@ -79,7 +79,6 @@ _SENTENCE = re.compile(
 """The end of a sentence; none within numbers and abbreviations ('0.5 m', 'e.g. left')."""
 _OBJECT = "\ue000"
 """Stands for a JSON object among words; no text holds it once it is normalised."""
-_MOST_BRACES = 64
 
 
 class Chooser(Protocol):
@@ -201,7 +200,7 @@ class ActionOracle:
 
     def _plain(self, answer: str) -> str | None:
         """Return the class of an answer in JSON or of nothing but a phrase; None: words must decide."""
-        if "{" not in answer or (read := _objects(answer)) is None:
+        if "{" not in answer or (read := objects_in(answer)) is None:
             return self._named(answer.strip().rstrip(".!"))
         objects, around = read
         actions = {self._action_of(found.get(self.key)) for found in objects}
@@ -335,41 +334,3 @@ def _denials(clause: str, mentions: Sequence[re.Match[str]]) -> list[tuple[int, 
         return [(found[0][0], len(clause))]
     ends = accumulate((end for _, end in found), max)
     return [(begins, end) for (begins, _), end in zip(found, ends, strict=True)]
-
-
-def _objects(text: str) -> tuple[list[dict[str, Any]], list[str]] | None:
-    """Return the JSON objects in a text and the texts around them; None: there are none.
-
-    An object that cannot be read is an empty one, and no more is read.
-    """
-    decoder = json.JSONDecoder(object_pairs_hook=_once)
-    objects: list[dict[str, Any]] = []
-    around: list[str] = []
-    at, tries, start = text.find("{"), 0, 0
-    while at >= 0:
-        tries += 1
-        try:
-            if tries > _MOST_BRACES:
-                raise ValueError("too many")
-            found, end = decoder.raw_decode(text, at)
-            objects.append(found)
-            around.append(text[start:at])
-            at = start = end
-        except (ValueError, RecursionError):
-            if re.match(r'\{\s*(?:"|$)', text[at : at + 80]) or tries > _MOST_BRACES:  # it was meant to be one
-                return [{}], [text[:at], ""]
-            at += 1
-        at = text.find("{", at)
-    return (objects, [*around, text[start:]]) if objects else None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of pairs.
-
-    Raises:
-        ValueError: a field is given twice: readers differ in which of them they take.
-    """
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a field is given twice")
-    return found
