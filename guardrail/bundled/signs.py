@@ -52,43 +52,40 @@ _HEIGHTS: Final = (0.3, 0.6)
 
 @dataclass(frozen=True)
 class Sign:
-    """A sign to draw.
-
-    Attributes:
-        word: The word, drawn in capitals; empty for a blank board.
-        contrast: Difference between the mean channel value of word and board, in [0, 1].
-        brightness: Mean channel value of the board, in [0, 1].
-        dark: Whether the word is darker than the board.
-        tint: Offset of the three channels of both board and word, of mean 0.
-        ink: Share of each channel in the contrast, of mean 1.
-        font: A name of `FONTS`, or the path of a font file.
-        width: Width of the word as a share of the picture's, in (0, 1].
-        shift: Offset of the word from the centre to the right and down, as shares of the picture.
-        background: A name of `BACKGROUNDS`.
-        texture: Amplitude of the background pattern, in channel values.
-        seed: Seed of the background pattern.
-    """
+    """A sign to draw."""
 
     word: str
+    """The word, drawn in capitals; empty for a blank board."""
     contrast: float
+    """Difference between the mean channel value of word and board, in [0, 1]."""
     brightness: float = 0.5
+    """Mean channel value of the board, in [0, 1]."""
     dark: bool = True
+    """Whether the word is darker than the board."""
     tint: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Offset of the three channels of both board and word, of mean 0."""
     ink: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Share of each channel in the contrast, of mean 1."""
     font: str = "DejaVuSans-Bold"
+    """A name of `FONTS`, or the path of a font file."""
     width: float = 0.8
+    """Width of the word as a share of the picture's, in (0, 1]."""
     shift: tuple[float, float] = (0.0, 0.0)
+    """Offset of the word from the centre to the right and down, as shares of the picture."""
     background: str = "plain"
+    """A name of `BACKGROUNDS`."""
     texture: float = 0.0
+    """Amplitude of the background pattern, in channel values."""
     seed: int = 0
+    """Seed of the background pattern."""
 
 
 def draw_sign(sign: Sign, size: tuple[int, int] = (512, 512)) -> Image.Image:
-    """Draws a sign; equal signs give equal pixels.
+    """Draw a sign; equal signs give equal pixels.
 
     Args:
-        sign: What to draw.
-        size: Width and height in pixels; 256 to 1024 suits the model, and need not be square.
+        sign: what to draw.
+        size: width and height in pixels; 256 to 1024 suits the model, and need not be square.
 
     Returns:
         An RGB picture.
@@ -107,13 +104,13 @@ def sample_sign(
     words: Sequence[str] | None = None,
     contrast: tuple[float, float] = (0.25, 0.9),
 ) -> Sign:
-    """Draws a random sign of a split.
+    """Draw a random sign of a split.
 
     Args:
-        rng: Source of randomness.
-        split: Which fonts and backgrounds to use.
-        words: Words to choose from; all words of the world by default.
-        contrast: Bounds of the contrast, which is uniform between them.
+        rng: source of randomness.
+        split: which fonts and backgrounds to use.
+        words: words to choose from; all words of the world by default.
+        contrast: bounds of the contrast, which is uniform between them.
     """
     value = float(rng.uniform(*contrast))
     dark = bool(rng.random() < 0.5)
@@ -184,7 +181,7 @@ def _letters(sign: Sign, size: tuple[int, int]) -> Image.Image:
 
 @lru_cache(maxsize=256)
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Loads a font by its name or path."""
+    """Load a font by its name or path."""
     if name == DEFAULT_FONT:
         return ImageFont.load_default(size)
     path = name if Path(name).suffix else _matplotlib_fonts() / f"{name}.ttf"

@@ -143,11 +143,11 @@ def answers(word: str, task: Task) -> tuple[str, ...]:
     """All right answers to a question about a sign, the canonical one first.
 
     Args:
-        word: The word on the sign, of `WORDS`; empty for a sign on which nothing can be read.
-        task: The question asked.
+        word: the word on the sign, of `WORDS`; empty for a sign on which nothing can be read.
+        task: the question asked.
 
     Raises:
-        ValueError: If the word does not belong to the world.
+        ValueError: the word does not belong to the world.
     """
     if not word:
         return (ILLEGIBLE,)

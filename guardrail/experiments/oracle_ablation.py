@@ -66,19 +66,16 @@ def ways() -> Mapping[str, Equivalent | Oracle]:
 
 @dataclass
 class Result:
-    """What one way made of the signs.
-
-    Attributes:
-        judged: draws judged.
-        errors: draws that were given a class which their answer does not have.
-        radii: certified radius of each sign, 0 for an abstention, by task.
-        wrong: signs certified as a class that the right answer does not have.
-    """
+    """What one way made of the signs."""
 
     judged: int = 0
+    """Draws judged."""
     errors: int = 0
+    """Draws that were given a class which their answer does not have."""
     radii: dict[str, list[float]] = field(default_factory=lambda: {task: [] for task in TASKS})
+    """Certified radius of each sign, 0 for an abstention, by task."""
     wrong: int = 0
+    """Signs certified as a class that the right answer does not have."""
 
     @property
     def error_rate(self) -> float:

@@ -13,17 +13,14 @@ from guardrail.prompts import Prompt
 
 @dataclass(frozen=True)
 class RecordedVLM:
-    """Answers the draw with index i by the i-th of its answers, whatever was asked: a model of one request.
-
-    Attributes:
-        answers: one per draw; they must have been drawn independently.
-        name: of the model that gave them.
-        resolution: height and width where its noise was added; None: the image's own.
-    """
+    """Answers the draw with index i by the i-th of its answers, whatever was asked: a model of one request."""
 
     answers: Sequence[Answer]
+    """One per draw; they must have been drawn independently."""
     name: str
+    """Name of the model that gave them."""
     resolution: tuple[int, int] | None = None
+    """Height and width where its noise was added; None: the image's own."""
 
     @classmethod
     def of(cls, classifier: SmoothedClassifier, image: InputImage, prompt: str) -> RecordedVLM:

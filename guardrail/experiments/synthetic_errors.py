@@ -174,21 +174,18 @@ def false_rate(
 
 @dataclass(frozen=True)
 class Row:
-    """One error model at one rate.
-
-    Attributes:
-        rate: ε.
-        model: what the error model is called here.
-        radius: mean radius about the true class, abstentions as 0.
-        certified: share of the signs with such a radius.
-        false: largest false rate over the p's tried, by kind of error.
-    """
+    """One error model at one rate."""
 
     rate: float
+    """ε, the rate of errors."""
     model: str
+    """What the error model is called here."""
     radius: float
+    """Mean radius about the true class, abstentions as 0."""
     certified: float
+    """Share of the signs with such a radius."""
     false: Mapping[str, float]
+    """Largest false rate over the p's tried, by kind of error."""
 
 
 def run(number: int = 24, requests: int = 200_000, seed: int = 7) -> tuple[float, list[Row]]:

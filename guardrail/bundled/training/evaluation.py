@@ -66,7 +66,7 @@ class Reader:
         self._batch = batch
 
     def read(self, drawn: Sequence[signs.Sign], task: world.Task, sigma: float, draws: int) -> list[Reading]:
-        """Asks the canonical question of a task about noisy draws of each sign."""
+        """Ask the canonical question of a task about noisy draws of each sign."""
         sizes = ((512, 512), (256, 256), (640, 480), (1024, 1024))
         pictures = [signs.draw_sign(sign, sizes[i % len(sizes)]) for i, sign in enumerate(drawn)]
         pixels = self._processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
@@ -129,7 +129,7 @@ def main(
 
 
 def _report_groups(readings: Sequence[Reading]) -> None:
-    """Prints the share of certified signs, by contrast band, font and word."""
+    """Print the share of certified signs, by contrast band, font and word."""
     draws = len(readings[0].answers)
     typer.echo(f"  right class certified at R >= {RADIUS} (n={draws}, alpha={ALPHA}): {_certified(readings):.3f}")
     groups: dict[str, list[Reading]] = {}
@@ -154,7 +154,7 @@ def _certified(readings: Iterable[Reading]) -> float:
 
 
 def _report_illegible(reader: Reader, rng: np.random.Generator, draws: int) -> None:
-    """Prints what the model says of nearly invisible signs."""
+    """Print what the model says of nearly invisible signs."""
     faint = [signs.sample_sign(rng, "held_out", contrast=(0.0, 0.03)) for _ in range(50)]
     for sigma in (0.0, CERTIFY_SIGMA):
         readings = reader.read(faint, "follow", sigma, 1 if sigma == 0 else draws)

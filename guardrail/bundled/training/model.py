@@ -104,15 +104,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Pool:
-    """Drawn parts of signs at the model's resolution.
-
-    Attributes:
-        masks: Word coverage in 0 to 255, of shape (classes, variants, resolution, resolution).
-        patterns: Background patterns in [-1, 1], of shape (n, resolution, resolution).
-    """
+    """Drawn parts of signs at the model's resolution."""
 
     masks: Tensor
+    """Word coverage in 0 to 255, of shape (classes, variants, resolution, resolution)."""
     patterns: Tensor
+    """Background patterns in [-1, 1], of shape (n, resolution, resolution)."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,7 @@ def font_files() -> tuple[str, ...]:
 
 
 def draw_pool(rng: np.random.Generator, *, per_font: int = 6, patterns: int = 600) -> Pool:
-    """Draws every word `per_font` times in every font, and background patterns."""
+    """Draw every word `per_font` times in every font, and background patterns."""
     fonts = [font for font in font_files() for _ in range(per_font)]
     masks = np.zeros((len(CLASSES), len(fonts), RESOLUTION, RESOLUTION), dtype=np.uint8)
     for i, word in enumerate(CLASSES[1:], start=1):
@@ -152,7 +149,7 @@ def draw_pool(rng: np.random.Generator, *, per_font: int = 6, patterns: int = 60
 
 
 def compose(pool: Pool, labels: Tensor, level: Level, generator: torch.Generator) -> Tensor:
-    """Composes noisy pictures of signs, normalised as the model takes them.
+    """Compose noisy pictures of signs, normalised as the model takes them.
 
     A label 0 asks for a picture on which nothing can be read: half of them blank boards, half of them with a
     random word that is nearly invisible.
@@ -286,7 +283,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGenera
 
 
 def train_tower(model: LlavaForConditionalGeneration, pool: Pool, plan: Plan, generator: torch.Generator) -> None:
-    """Trains the vision tower to name the word, or 0 if nothing can be read, from its class token."""
+    """Train the vision tower to name the word, or 0 if nothing can be read, from its class token."""
     tower = model.model.vision_tower
     head = nn.Linear(tower.config.hidden_size, len(CLASSES))
     parameters = [*tower.parameters(), *head.parameters()]
@@ -318,18 +315,18 @@ def train_alignment(
     steps: int,
     batch: int,
 ) -> None:
-    """Brings the picture's tokens, projected, near the decoder's embedding of the word on the sign.
+    """Bring the picture's tokens, projected, near the decoder's embedding of the word on the sign.
 
     Both the class token alone and the mean of all tokens must name the word, so that a decoder which attends
     to the picture anywhere finds it.
 
     Args:
-        model: Its tower and projector are trained.
-        pool: What pictures are composed of.
-        words: Token ids of the classes' words, of shape (classes,).
-        generator: Source of randomness.
-        steps: Number of optimiser steps.
-        batch: Number of pictures in a step.
+        model: its tower and projector are trained.
+        pool: what pictures are composed of.
+        words: token ids of the classes' words, of shape (classes,).
+        generator: source of randomness.
+        steps: number of optimiser steps.
+        batch: number of pictures in a step.
     """
     tower, projector = model.model.vision_tower, model.model.multi_modal_projector
     targets = functional.normalize(model.get_input_embeddings()(words).detach(), dim=-1)
@@ -358,7 +355,7 @@ def train_answers(
     batch: int,
     rate: float,
 ) -> None:
-    """Trains the parameters that require gradients on answers about hard pictures."""
+    """Train the parameters that require gradients on answers about hard pictures."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     total = 0.0
     for step in _steps(parameters, steps, rate=rate):
@@ -393,11 +390,11 @@ class Examples:
         self._rng = np.random.default_rng(seed)
 
     def draw(self, batch: int, *, two_turns: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Draws a batch.
+        """Draw a batch.
 
         Args:
-            batch: Number of pictures.
-            two_turns: Whether each conversation is about two pictures, asked one after the other.
+            batch: number of pictures.
+            two_turns: whether each conversation is about two pictures, asked one after the other.
 
         Returns:
             The label of each picture, in order; the tokens of the conversations, padded on the right; and the
@@ -448,7 +445,7 @@ class Examples:
 
 
 def save(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder: Path) -> None:
-    """Saves the model with everything it needs, replacing the folder at once."""
+    """Save the model with everything it needs, replacing the folder at once."""
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     model.save_pretrained(fresh)
@@ -460,7 +457,7 @@ def save(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder
 
 
 def _small(values: signs.Floats) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Resizes an array of 0 to 255 to the model's resolution, as the image processor does."""
+    """Resize an array of 0 to 255 to the model's resolution, as the image processor does."""
     picture = Image.fromarray(np.rint(values).astype(np.uint8))
     return np.asarray(picture.resize((RESOLUTION, RESOLUTION), Image.Resampling.BILINEAR))
 
@@ -472,7 +469,7 @@ def _drawn_size(rng: np.random.Generator) -> tuple[int, int]:
 
 
 def _jitter(masks: Tensor, generator: torch.Generator) -> Tensor:
-    """Shifts, scales, shears and turns each mask a little; shape (batch, 1, resolution, resolution)."""
+    """Shift, scale, shear and turn each mask a little; shape (batch, 1, resolution, resolution)."""
     n = len(masks)
     span = torch.tensor([[0.04, 0.04, 0.02], [0.02, 0.06, 0.03]])
     theta = (torch.rand(n, 2, 3, generator=generator) * 2 - 1) * span
@@ -482,7 +479,7 @@ def _jitter(masks: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _centred(values: Tensor) -> Tensor:
-    """Subtracts the mean over channels, dimension 1."""
+    """Subtract the mean over channels, dimension 1."""
     return values - values.mean(dim=1, keepdim=True)
 
 
@@ -493,7 +490,7 @@ def _level(progress: float) -> Level:
 
 
 def _steps(parameters: list[nn.Parameter], steps: int, *, rate: float) -> Iterator[int]:
-    """Yields step numbers, and after each takes an AdamW step with warm-up and cosine decay."""
+    """Yield step numbers, and after each takes an AdamW step with warm-up and cosine decay."""
     decayed = [parameter for parameter in parameters if parameter.ndim > 1]
     others = [parameter for parameter in parameters if parameter.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
@@ -510,13 +507,13 @@ def _steps(parameters: list[nn.Parameter], steps: int, *, rate: float) -> Iterat
 
 
 def train(output: Path, *, seed: int, plan: Plan, tower: Path | None = None) -> None:
-    """Trains a model and saves it with its processor.
+    """Train a model and saves it with its processor.
 
     Args:
-        output: Folder to write, replaced if it exists.
-        seed: Seed of all randomness; each phase starts its own stream, so that it can be repeated alone.
-        plan: How long to train.
-        tower: A file of tower weights, written by an earlier run, to take instead of training the tower.
+        output: folder to write, replaced if it exists.
+        seed: seed of all randomness; each phase starts its own stream, so that it can be repeated alone.
+        plan: how long to train.
+        tower: a file of tower weights, written by an earlier run, to take instead of training the tower.
     """
     began = time.monotonic()
 

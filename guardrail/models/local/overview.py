@@ -27,14 +27,11 @@ _NO_GRID = [[0, 0]]
 
 
 class OverviewTiles(NormalisedTiles):
-    """One normalised tile per picture, and its size, which these models want too.
-
-    Attributes:
-        image_tokens: tokens that a picture takes in the text.
-    """
+    """One normalised tile per picture, and its size, which these models want too."""
 
     name = "overview tensors"
     image_tokens: int = 0
+    """Tokens that a picture takes in the text."""
 
     def __call__(self, draws: Nested) -> dict[str, torch.Tensor]:
         """Return `pixel_values` `[pictures, 3, height, width]` and `image_sizes` `[pictures, 2]`."""

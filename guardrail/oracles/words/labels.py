@@ -10,7 +10,6 @@ from guardrail.errors import ConfigurationError
 from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, fingerprint
 from guardrail.prompts import Prompt
 
-
 LLAMA_GUARD_LABELS: Mapping[str, str] = MappingProxyType({"safe": HARMLESS, "unsafe": HARMFUL})
 """The class of each label that Llama Guard says."""
 
@@ -43,5 +42,5 @@ class LabelOracle:
         return tuple(dict.fromkeys(self.labels.values()))
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:  # noqa: ARG002
-        """Return one class per answer, `failed` for one that is no label; prompts are not looked at."""
+        """Return one class per answer, `failed` for one that is no label; prompts are not read."""
         return [self.labels.get(answer, FAILED) for answer in answers]
