@@ -133,14 +133,14 @@ def sample_sign(
 
 
 def colours(sign: Sign) -> tuple[Floats, Floats]:
-    """The mean colour of the board and the colour of the word, each of shape (3,) and near [0, 1]."""
+    """Return the mean colour of the board and the colour of the word, each of shape (3,) and near [0, 1]."""
     board = sign.brightness + np.array(sign.tint)
     step = -sign.contrast if sign.dark else sign.contrast
     return board, board + step * np.array(sign.ink)
 
 
 def word_mask(sign: Sign, size: tuple[int, int]) -> Floats:
-    """How much of each pixel the word covers, in [0, 1], of shape (height, width)."""
+    """Return how much of each pixel the word covers, in [0, 1], of shape (height, width)."""
     mask = Image.new("L", size)
     if sign.word:
         letters = _letters(sign, size)
@@ -152,7 +152,7 @@ def word_mask(sign: Sign, size: tuple[int, int]) -> Floats:
 
 
 def pattern(background: str, seed: int, size: tuple[int, int]) -> Floats:
-    """A background pattern in [-1, 1], of mean about 0 and shape (height, width)."""
+    """Return a background pattern in [-1, 1], of mean about 0 and shape (height, width)."""
     width, height = size
     y, x = np.meshgrid((np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width, indexing="ij")
     family = {**BACKGROUNDS["train"], **BACKGROUNDS["held_out"]}[background]
@@ -160,14 +160,14 @@ def pattern(background: str, seed: int, size: tuple[int, int]) -> Floats:
 
 
 def _channels(rng: np.random.Generator, spread: float, mean: float) -> tuple[float, float, float]:
-    """Three random numbers with the given mean, off it by about `spread`."""
+    """Return three random numbers with the given mean, off it by about `spread`."""
     values = rng.uniform(-spread, spread, 3)
     red, green, blue = (values - values.mean() + mean).tolist()
     return red, green, blue
 
 
 def _letters(sign: Sign, size: tuple[int, int]) -> Image.Image:
-    """The word as a grey picture without margins, stretched to the height that lettering must have."""
+    """Return the word as a grey picture without margins, stretched to the height that lettering must have."""
     text = sign.word.upper()
     left, _, right, _ = _font(sign.font, _REFERENCE_SIZE).getbbox(text, stroke_width=_STROKE * _REFERENCE_SIZE)
     font_size = max(4, round(sign.width * size[0] / (right - left) * _REFERENCE_SIZE))
@@ -189,7 +189,7 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _matplotlib_fonts() -> Path:
-    """The folder of matplotlib's fonts, found without importing matplotlib."""
+    """Return the folder of matplotlib's fonts, found without importing matplotlib."""
     spec = find_spec("matplotlib")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("the fonts of the signs come with matplotlib, which is not installed")
@@ -197,7 +197,7 @@ def _matplotlib_fonts() -> Path:
 
 
 def _turn(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
-    """A coordinate along a random direction."""
+    """Return a coordinate along a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     return np.asarray(np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.5))
 
@@ -221,7 +221,7 @@ def _checks(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
 
 
 def _smooth(rng: np.random.Generator, x: Floats, cells: int) -> Floats:
-    """Random values on a coarse grid, interpolated to the shape of `x`."""
+    """Return random values on a coarse grid, interpolated to the shape of `x`."""
     grid = Image.fromarray(rng.uniform(-1, 1, (cells, cells)).astype(np.float32))
     height, width = x.shape
     return np.asarray(grid.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float64)

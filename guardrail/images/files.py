@@ -1,4 +1,4 @@
-"""Image files as containers: what kind a file is, and which of its parts make pixels.
+"""Image files as containers: the kind of a file, and which of its parts make pixels.
 
 Files are split here into what makes pixels and the rest, by walking their chunks or segments. Pillow gets the
 pixel parts only, straight into the class of the format that the content shows. So text bombs, huge profiles,
@@ -62,18 +62,18 @@ def orientation_of(exif: bytes) -> int:
 
 
 class FileParts(NamedTuple):
-    """What of a file makes its pixels."""
+    """The part of a file that makes its pixels."""
 
     data: bytes
-    """A file of the same format with nothing else in it."""
+    """A file of the same format that holds only this part."""
     plain: bool
-    """Whether nothing dropped would have changed the picture, and the samples have 8 bits."""
+    """Whether the samples have 8 bits, and nothing that was left out would have changed the picture."""
     orientation: int = 1
     """EXIF orientation, 1 … 8."""
     size: tuple[int, int] | None = None
-    """Width and height, where they must be known before the decoder may open the file."""
+    """Width and height; None: the decoder itself tells them before it decodes."""
     passes: int = 1
-    """Times that decoding goes over all pixels; the scans of a progressive JPEG."""
+    """Number of times that decoding goes over all pixels: the scans of a progressive JPEG."""
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -155,7 +155,7 @@ def _split_jpeg(data: bytes) -> FileParts:
     for _ in range(_MAX_PARTS):
         found = _JPEG_MARKER.search(data, position)
         if found is None:
-            break  # truncated, which the decoder tells from a mere lack of the end marker
+            break  # the end marker is missing; the decoder finds out whether pixels are missing too
         marker, start = found[1][0], found.start()
         if marker == 0xD9:
             out.append(found[0])
@@ -187,7 +187,7 @@ def _split_jpeg(data: bytes) -> FileParts:
 
 
 def _split_webp(data: bytes) -> FileParts:
-    """Keep all: the decoder hands metadata over unread, and decodes only the frames it is asked for."""
+    """Keep all: the decoder returns metadata unparsed, and decodes only the frames that are requested."""
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise ImageError("it is shorter than its header says: truncated; send the whole file")
@@ -251,7 +251,7 @@ def _split_bmp(data: bytes) -> FileParts:
 
 
 class FileKind(NamedTuple):
-    """A format: how its files begin, and who reads them."""
+    """A format: the first bytes of its files, and the functions that read them."""
 
     name: str
     magic: re.Pattern[bytes]
@@ -266,7 +266,7 @@ _KINDS = (
     FileKind("GIF", re.compile(rb"GIF8[79]a"), _split_gif, GifImagePlugin.GifImageFile),
     FileKind("BMP", re.compile(rb"BM"), _split_bmp, BmpImagePlugin.BmpImageFile),
 )
-_REFUSED = {  # what people send instead, to name it
+_REFUSED = {  # other kinds that people send, so that the error can name them
     "a TIFF image": re.compile(rb"II\*\0|MM\0\*"),
     "a HEIC or AVIF image": re.compile(rb"....ftyp(hei|hev|mif|msf|avi)", re.S),
     "a video": re.compile(rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ", re.S),

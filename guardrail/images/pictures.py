@@ -7,8 +7,8 @@ The canonical picture is what is checked, hashed and sent: 8-bit RGB, upright, o
 - Of an animation, the first frame counts (of an animated PNG, the image that viewers without animation show).
 - 16-bit samples keep their high byte.
 - CMYK is read as Adobe writes it (inverted) and converted without a profile, as browsers' decoders do.
-- Pixels are taken as stored: colour profiles and gamma are dropped, not applied. No model sees them otherwise
-  later, because the canonical picture is all that goes on.
+- Pixels are taken as stored: colour profiles and gamma are dropped, not applied. No model applies them later, because
+  only the canonical picture is sent.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class InputImage:
     pixels: NDArray[np.uint8]
     """Array [H, W, 3] of uint8, RGB, C-contiguous, read-only."""
     format: str = "ARRAY"
-    """Where they come from: PNG, JPEG, WEBP, GIF, BMP, ARRAY, or a PIL image's own format or PIL."""
+    """Format of the source: PNG, JPEG, WEBP, GIF, BMP, ARRAY, or of a PIL image its format, else PIL."""
     plain: bool = True
     """Whether the source was this very picture already: 8-bit RGB, one frame, no transparency, no orientation to apply,
     no colour profile or gamma. (Other metadata may have been there.)"""
@@ -263,7 +263,7 @@ class InputImage:
 def list_sources(
     sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = ImageLimits()
 ) -> list[ImageSource]:
-    """Count one image or several; nothing is read yet.
+    """Return one image or several as a list of bounded length; nothing is read yet.
 
     Raises:
         TooManyImagesError: there are more than `limits.max_count`, of which at most one is drawn.

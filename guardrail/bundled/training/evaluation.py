@@ -39,7 +39,7 @@ class Reading:
     answers: tuple[str, ...]
 
     def share(self) -> float:
-        """Share of draws whose answer is of the right class; for the robot, names the right action."""
+        """Return the share of draws whose answer is of the right class; for the robot, names the right action."""
         if self.task == "robot":
             hits = [world.action(text) == world.expected_action(self.sign.word) for text in self.answers]
         else:
@@ -47,12 +47,12 @@ class Reading:
         return float(np.mean(hits))
 
     def exact(self) -> float:
-        """Share of draws whose answer is one of the world's right answers, so that the word was read."""
+        """Return the share of draws whose answer is one of the world's right answers, so that the word was read."""
         right = world.answers(self.sign.word, self.task)
         return float(np.mean([text in right for text in self.answers]))
 
     def count(self, kind: world.Class) -> int:
-        """Number of answers of a class."""
+        """Return the number of answers of a class."""
         return sum(world.truth(text) == kind for text in self.answers)
 
 
@@ -75,7 +75,7 @@ class Reader:
         return [Reading(sign, task, sigma, group) for sign, group in zip(drawn, groups, strict=True)]
 
     def _ask(self, pixels: Tensor, prompt: str, sigma: float) -> list[str]:
-        """Answers to a prompt about normalised pictures, of shape (n, 3, height, width), with noise."""
+        """Return answers to a prompt about normalised pictures, of shape (n, 3, height, width), with noise."""
         content: list[dict[str, Any]] = [{"type": "image"}, {"type": "text", "text": prompt}]
         text = self._processor.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
@@ -143,13 +143,13 @@ def _report_groups(readings: Sequence[Reading]) -> None:
 
 
 def _summary(readings: Iterable[Reading]) -> str:
-    """The mean shares of right and of exact answers, in words."""
+    """Return the mean shares of right and of exact answers, in words."""
     shares = np.array([(reading.share(), reading.exact()) for reading in readings]).mean(0)
     return f"right {shares[0]:.3f}, exact {shares[1]:.3f}"
 
 
 def _certified(readings: Iterable[Reading]) -> float:
-    """The share of signs whose class is certified."""
+    """Return the share of signs whose class is certified."""
     return float(np.mean([certified(reading) for reading in readings]))
 
 

@@ -124,7 +124,7 @@ HARDEST: Final = Level(contrast=0.15, sigma=SIGMA)
 
 
 def font_files() -> tuple[str, ...]:
-    """The training fonts: those of the signs, and files of the font packages but for the thinnest and the italic."""
+    """Return the training fonts: those of signs, and of the font packages all but the thinnest and the italic."""
     folders = (Path(str(import_module(name).__file__)).parent for name in FONT_PACKAGES)
     files: dict[str, str] = {}
     for folder in folders:
@@ -184,13 +184,13 @@ def compose(pool: Pool, labels: Tensor, level: Level, generator: torch.Generator
 
 
 def draw_labels(n: int, generator: torch.Generator) -> Tensor:
-    """Random class indices: 8 % illegible, else uniform among the words."""
+    """Return random class indices: 8 % illegible, else uniform among the words."""
     words = torch.randint(1, len(CLASSES), (n,), generator=generator)
     return torch.where(torch.rand(n, generator=generator) < 0.08, 0, words)
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of the world's texts, which can encode any other text as well."""
+    """Return a byte-level BPE tokenizer of the world's texts, which can encode any other text as well."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     core = Tokenizer(models.BPE())
@@ -218,7 +218,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """A processor that squashes pictures to the model's square, so that no word is cropped."""
+    """Return a processor that squashes pictures to the model's square, so that no word is cropped."""
     square = {"height": RESOLUTION, "width": RESOLUTION}
     images = CLIPImageProcessorPil(
         size=square,
@@ -239,7 +239,7 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """A LLaVA of about 1.8 million random parameters."""
+    """Return a LLaVA of about 1.8 million random parameters."""
     vision = CLIPVisionConfig(
         hidden_size=160,
         intermediate_size=480,
@@ -301,7 +301,7 @@ def train_tower(model: LlavaForConditionalGeneration, pool: Pool, plan: Plan, ge
 
 
 def word_tokens(tokenizer: PreTrainedTokenizerFast) -> Tensor:
-    """The token of each class's word as it occurs within an answer, of shape (classes,)."""
+    """Return the token of each class's word as it occurs within an answer, of shape (classes,)."""
     texts = [f" {word or 'cannot'}" for word in CLASSES]
     return torch.tensor([tokenizer.encode(text)[0] for text in texts])
 
@@ -371,7 +371,7 @@ def train_answers(
 
 
 def _answer_loss(model: LlavaForConditionalGeneration, pictures: Tensor, ids: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of the answers' tokens alone, which spares the logits of all other positions.
+    """Return cross-entropy of the answers' tokens alone, which spares the logits of all other positions.
 
     There is no attention mask: attention is causal and padding on the right, so no answer sees it.
     """
@@ -382,7 +382,7 @@ def _answer_loss(model: LlavaForConditionalGeneration, pictures: Tensor, ids: Te
 
 
 class Examples:
-    """Draws conversations about signs as token batches."""
+    """Conversations about signs as token batches."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, generator: torch.Generator, seed: int) -> None:
         self._tokenizer = tokenizer
@@ -413,7 +413,7 @@ class Examples:
         return labels, ids, targets
 
     def _encode(self, labels: list[int]) -> tuple[list[int], list[int]]:
-        """The tokens of a conversation about signs with these labels, and those of its last answer."""
+        """Return the tokens of a conversation about signs with these labels, and those of its last answer."""
         messages: list[dict[str, Any]] = []
         if self._rng.random() < 0.1:
             messages.append({"role": "system", "content": self._pick(SYSTEM_PROMPTS)})
@@ -430,7 +430,7 @@ class Examples:
         return self._tokenizer.encode(prompt), self._tokenizer.encode(reply + "</s>")
 
     def _exchange(self, word: str) -> tuple[list[dict[str, str]], str]:
-        """A user turn about a sign with this word, and a right answer to it."""
+        """Return a user turn about a sign with this word, and a right answer to it."""
         task = world.TASKS[self._rng.choice(3, p=(0.5, 0.25, 0.25))]
         prompts = world.PROMPTS[task]
         prompt = prompts[0] if self._rng.random() < 0.5 else self._pick(prompts)
@@ -463,7 +463,7 @@ def _small(values: signs.Floats) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def _drawn_size(rng: np.random.Generator) -> tuple[int, int]:
-    """The size a training sign is drawn at: square, or up to a third wider or taller."""
+    """Return the size a training sign is drawn at: square, or up to a third wider or taller."""
     ratio = 1.0 if rng.random() < 0.6 else math.exp(rng.uniform(-0.29, 0.29))
     return round(288 * max(1.0, ratio)), round(288 * max(1.0, 1 / ratio))
 
@@ -484,7 +484,7 @@ def _centred(values: Tensor) -> Tensor:
 
 
 def _level(progress: float) -> Level:
-    """The curriculum: contrast from 0.5 down and noise from a tenth up, over the first 30 %."""
+    """Return the curriculum: contrast from 0.5 down and noise from a tenth up, over the first 30 %."""
     t = min(1.0, progress / 0.3)
     return Level(0.5 + (HARDEST.contrast - 0.5) * t, SIGMA * (0.1 + 0.9 * t))
 
