@@ -33,8 +33,6 @@ class Alike:
     def compare(self, pairs: Any, deadline: float | None = None) -> list[str]:
         return ["equivalent" if pair.answer == pair.representative else "different" for pair in pairs]
 
-    judge = compare
-
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:

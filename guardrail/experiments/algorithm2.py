@@ -1,10 +1,10 @@
-"""The paper's Algorithm 2: merge equivalent answers as they come, and count votes. For comparison; not rigorous.
+"""The paper's Algorithm 2, for comparison: merge equivalent answers in their order, and count votes. Not rigorous.
 
 It finds its classes on the very draws that it then counts, so the Clopper–Pearson bound does not hold for them; and
 because equivalence judged by a model is not transitive, merging can chain: a hundred different answers, each
 equivalent to the one before, are one cluster with all the votes. What it yields is an estimate, with
-`rigorous = False`, which a policy treats as an abstention. The rigorous way is a `SelectingOracle`: cluster draws of
-their own, fix the largest cluster's representative, and estimate on fresh draws.
+`rigorous = False`, which a policy treats as an abstention. The rigorous way is a `SelectingOracle`: cluster separate
+draws, fix the largest cluster's representative, and estimate on fresh draws.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Cluster:
 
 
 def merge_votes(answers: Sequence[str], equivalent: Equivalent) -> list[Cluster]:
-    """Merge answers in order: each joins the first cluster with an equivalent member, or opens one of its own.
+    """Merge answers in order: each joins the first cluster with an equivalent member, or opens a new one.
 
     Returns:
         Clusters by falling votes.
@@ -59,16 +59,16 @@ def algorithm_2(
     """Estimate the radius of the most voted cluster as the paper does.
 
     Args:
-        classifier: gives model, noise, number of draws and α; its oracle is not asked.
+        classifier: has the model, noise, number of draws and α; its oracle is not used.
         image: the request's image.
         prompt: the request's text.
-        equivalent: judges pairs of answers.
+        equivalent: compares two answers.
 
     Returns:
         Counts and an estimate, `rigorous` False: an abstention to any policy.
 
     Raises:
-        GuardrailError: as `SmoothedClassifier.certify`.
+        GuardrailError: as for `SmoothedClassifier.certify`.
     """
     smoothing, model = classifier.smoothing, classifier.model
     request = classifier.request(image, prompt)
