@@ -50,7 +50,7 @@ def get_decision(message: BaseMessage) -> Decision | None:
         return None
 
 
-def attach(output: Any, decision: Decision) -> Any:  # noqa: ANN401
+def attach(output: Any, decision: Decision) -> Any:
     """Put a decision on a copy of a message; other outputs cannot carry it."""
     if not isinstance(output, BaseMessage):
         return output
@@ -58,7 +58,7 @@ def attach(output: Any, decision: Decision) -> Any:  # noqa: ANN401
     return output.model_copy(update={"response_metadata": metadata})
 
 
-def say(text: str, shape: Shape, decision: Decision) -> Any:  # noqa: ANN401
+def say(text: str, shape: Shape, decision: Decision) -> Any:
     """Return a text in the shape of a chain's output."""
     if shape == "text":
         return text
@@ -86,7 +86,7 @@ def shape_of(bound: Runnable[Any, Any]) -> Shape | None:
     return None
 
 
-def shape_like(output: Any) -> Shape | None:  # noqa: ANN401
+def shape_like(output: Any) -> Shape | None:
     """Return the shape of an output that is at hand."""
     match output:
         case str():
@@ -125,7 +125,7 @@ def check_shape(bound: Runnable[Any, Any], shape: Shape | None, refusal: Refusal
         )
 
 
-def _classes(declared: Any) -> list[type]:  # noqa: ANN401
+def _classes(declared: Any) -> list[type]:
     """Return the classes of a type, unions and annotations resolved."""
     if get_origin(declared) is Annotated:
         return _classes(get_args(declared)[0])

@@ -98,7 +98,7 @@ class GuardedChatModel(Together, BaseChatModel):
         on_decision: Callable[[Decision], None] | None = None,
         remote: RemoteImages | None = None,
         media_in_text: MediaInText = "refuse",
-        **fields: Any,  # noqa: ANN401
+        **fields: Any,
     ) -> None:
         bound = fields.pop("bound", model)
         if not isinstance(bound, BaseChatModel):
@@ -117,7 +117,7 @@ class GuardedChatModel(Together, BaseChatModel):
             ).remembering()
         super().__init__(**{**mirrored(bound), **fields, "bound": bound, "gate": gate, "cache": False})
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Any:
         """Read a plain setting of the model, such as its name. Its methods are not here: they go round the guard."""
         if not name.startswith("_") and "bound" in self.__dict__:
             value = getattr(self.__dict__["bound"], name, None)
@@ -142,7 +142,7 @@ class GuardedChatModel(Together, BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> ChatResult:
         call = kwargs.pop(_CALL, None) or _Call(run_manager)
         request = call.request or self._read(messages, stop, kwargs)
@@ -163,7 +163,7 @@ class GuardedChatModel(Together, BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> ChatResult:
         call = kwargs.pop(_CALL, None) or _Call(run_manager)
         request = call.request or self._read(messages, stop, kwargs)
@@ -184,7 +184,7 @@ class GuardedChatModel(Together, BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         call = kwargs.pop(_CALL, None) or _Call(run_manager)
         request = call.request or self._read(messages, stop, kwargs)
@@ -199,7 +199,7 @@ class GuardedChatModel(Together, BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         call = kwargs.pop(_CALL, None) or _Call(run_manager)
         request = call.request or self._read(messages, stop, kwargs)
@@ -215,7 +215,7 @@ class GuardedChatModel(Together, BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> ChatResult:
         """Give text to the model's own cache, rate limiter and streaming; this model's cache is off."""
         call = kwargs.pop(_CALL, None) or _Call(run_manager)
@@ -230,7 +230,7 @@ class GuardedChatModel(Together, BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> ChatResult:
         """Do as `_generate_with_cache`."""
         call = kwargs.pop(_CALL, None) or _Call(run_manager)
@@ -242,11 +242,11 @@ class GuardedChatModel(Together, BaseChatModel):
 
     def stream(
         self,
-        input: LanguageModelInput,  # noqa: A002
+        input: LanguageModelInput,
         config: RunnableConfig | None = None,
         *,
         stop: list[str] | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """Stream the model; of a request with media, the judged answer as one chunk."""
         if self.gate.read(input, kwargs) is not None:
@@ -258,11 +258,11 @@ class GuardedChatModel(Together, BaseChatModel):
 
     async def astream(
         self,
-        input: LanguageModelInput,  # noqa: A002
+        input: LanguageModelInput,
         config: RunnableConfig | None = None,
         *,
         stop: list[str] | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """Do as `stream`."""
         if self.gate.read(input, kwargs) is not None:
@@ -280,7 +280,7 @@ class GuardedChatModel(Together, BaseChatModel):
     def _together(
         self,
         inputs: Sequence[Any],
-        config: Any,  # noqa: ANN401, ARG002
+        config: Any,  # noqa: ARG002
         options: dict[str, Any],
     ) -> Iterator[Runnable[Any, Any]]:
         if all(self.gate.read(value, options) is None for value in inputs):
@@ -310,7 +310,7 @@ class GuardedChatModel(Together, BaseChatModel):
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
         *,
         tool_choice: str | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Bind tools as the model does, behind the guard."""
         if tool_choice is not None:
@@ -322,7 +322,7 @@ class GuardedChatModel(Together, BaseChatModel):
         schema: dict[str, Any] | type,
         *,
         include_raw: bool = False,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
         """Structure answers as the model does, behind the guard. A block is None; `include_raw` gives its message."""
         chain = self.bound.with_structured_output(schema, include_raw=include_raw, **kwargs)
@@ -341,7 +341,7 @@ class GuardedChatModel(Together, BaseChatModel):
         self,
         messages: list[BaseMessage],
         tools: Sequence[Any] | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> int:
         """Return the model's own count; of messages with media an estimate, `count_tokens_approximately`.
 
@@ -372,22 +372,22 @@ class GuardedChatModel(Together, BaseChatModel):
     def _identifying_params(self) -> dict[str, Any]:
         return {**self.bound._identifying_params, "guardrail": self.gate.digest}
 
-    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         kwargs.pop(_CALL, None)
         params = self.bound._get_invocation_params(stop=stop, **kwargs)
         return {**params, "guardrail": self.gate.digest}
 
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:  # noqa: ANN401
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
         kwargs.pop(_CALL, None)
         return self.bound._get_ls_params(stop=stop, **kwargs)
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
         return self.bound._combine_llm_outputs(llm_outputs)
 
-    def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:  # noqa: ANN401
+    def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
         return self.bound._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
 
-    def _should_use_protocol_streaming(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:  # noqa: ANN401
+    def _should_use_protocol_streaming(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
         return self.bound._should_use_protocol_streaming(async_api=async_api, run_manager=run_manager, **kwargs)
 
 

@@ -72,7 +72,7 @@ class Request:
 
 
 def read_request(
-    value: Any,  # noqa: ANN401
+    value: Any,
     options: Mapping[str, Any] | None = None,
     allows: Callable[[str], bool] | None = None,
     *,
@@ -109,7 +109,7 @@ def read_request(
     return Request(tuple(read.images), read.prompt, tuple(unchecked), rewrite, value)
 
 
-def own(value: Any) -> Any:  # noqa: ANN401
+def own(value: Any) -> Any:
     """Copy messages and plain containers, and what they hold; other objects stay as they are."""
     match value:
         case BaseMessage():
@@ -124,7 +124,7 @@ def own(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
-def messages_of(value: Any) -> list[BaseMessage]:  # noqa: ANN401
+def messages_of(value: Any) -> list[BaseMessage]:
     """Return the conversation of an input as LangChain reads it; nothing where there is none."""
     match value:
         case PromptValue():
@@ -155,7 +155,7 @@ class Reader:
         """The conversation as far as it was read; only made where there are images, as most requests have none."""
         return Prompt(tuple(Turn(role, tuple(parts)) for role, parts in self._said))
 
-    def input(self, value: Any) -> Rewrite:  # noqa: ANN401
+    def input(self, value: Any) -> Rewrite:
         """Read a whole input; return its rewrite."""
         match value:
             case str():
@@ -214,7 +214,7 @@ class Reader:
             self._add_to_last_human_turn(late)
         return lambda pictures: [rewrite(pictures) for rewrite in rewrites]
 
-    def loose(self, value: Any, where: str, **search: bool) -> None:  # noqa: ANN401
+    def loose(self, value: Any, where: str, **search: bool) -> None:
         """Search a value that is no conversation; what for, as `find_payload` says."""
         if found := find_payload(value, where, **search):
             self.unchecked.append(f"{found}: put images into messages, as data URLs or standard image blocks")
@@ -240,7 +240,7 @@ class Reader:
             return parts, None
         return parts, lambda pictures: [rewrite(pictures) for rewrite in rewrites]
 
-    def _block(self, block: Any, role: Role, parts: list[Part]) -> Rewrite:  # noqa: ANN401
+    def _block(self, block: Any, role: Role, parts: list[Part]) -> Rewrite:
         if isinstance(block, str):
             if self._searched:
                 self._found(text_payload(block), f"a {role} message")
@@ -284,12 +284,13 @@ class Reader:
                 self._found(string_payload(value), f"the {name} of a {message.type} message")
                 continue
             strict = name not in {"tool_calls", "invalid_tool_calls", "response_metadata", "usage_metadata"}
+            rest = value
             if name == "additional_kwargs":
-                value = {key: item for key, item in value.items() if key not in {"tool_calls", "function_call"}}  # noqa: PLW2901
-                calls = {key: message.additional_kwargs.get(key) for key in ("tool_calls", "function_call")}
+                calls = {key: value.get(key) for key in ("tool_calls", "function_call")}
                 self.loose(calls, "a message's tool calls", addresses=False)
+                rest = {key: item for key, item in value.items() if key not in calls}
             called = name in {"tool_calls", "invalid_tool_calls"}
-            self.loose({name: value}, f"a {message.type} message", references=strict, addresses=not called)
+            self.loose({name: rest}, f"a {message.type} message", references=strict, addresses=not called)
 
     def _found(self, payload: str | None, where: str) -> None:
         if payload:
@@ -319,7 +320,7 @@ def _role(message: BaseMessage) -> Role:
             return "user" if isinstance(message, HumanMessage) else _ROLES.get(message.type, "user")
 
 
-def _rewriter(item: Any, message: BaseMessage, content: Rewrite | None) -> Rewrite:  # noqa: ANN401
+def _rewriter(item: Any, message: BaseMessage, content: Rewrite | None) -> Rewrite:
     """Give an item of a conversation again in its own shape, with new content."""
     if content is None:
         return lambda _: item

@@ -63,7 +63,7 @@ def _mute(configurable: dict[str, Any]) -> dict[str, Any]:
     return muted
 
 
-def _in_place(function: Callable[..., Any], arguments: tuple[Any, Any], **_: Any) -> Any:  # noqa: ANN401
+def _in_place(function: Callable[..., Any], arguments: tuple[Any, Any], **_: Any) -> Any:
     """Run a task of the graph here; as a step of the graph, its result would be streamed and kept."""
     args, kwargs = arguments
     if inspect.iscoroutinefunction(function):

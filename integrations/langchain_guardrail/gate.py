@@ -119,7 +119,7 @@ class Gate:
 
     def read(
         self,
-        value: Any,  # noqa: ANN401
+        value: Any,
         options: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Request | None:
@@ -235,7 +235,7 @@ class Gate:
         if decision.blocked and self.on_block == "raise":
             raise GuardrailBlocked(decision)
 
-    def refused(self, decision: Decision) -> Any:  # noqa: ANN401
+    def refused(self, decision: Decision) -> Any:
         """Return what a block says or returns; the usual text where the application's own function fails."""
         if not callable(self.refusal):
             return self.refusal
@@ -255,7 +255,7 @@ class Gate:
         except ImageError as error:
             return _Pictures((), error)
 
-    def _forwarded(self, request: Request, pictures: _Pictures) -> Any:  # noqa: ANN401
+    def _forwarded(self, request: Request, pictures: _Pictures) -> Any:
         fetched = not all(map(is_data_url, request.images))  # the model's provider would fetch something else
         canonical = pictures.loaded and (fetched or self.guard.policy.forward == "canonical")
         return request.rewrite(iter(pictures)) if canonical else request.value

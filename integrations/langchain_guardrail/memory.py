@@ -25,11 +25,11 @@ class Memory:
         config: what the chain binds to it.
     """
 
-    def __init__(self, part: Any, config: RunnableConfig) -> None:  # noqa: ANN401
+    def __init__(self, part: Any, config: RunnableConfig) -> None:
         self._part = part
         self._config = config
 
-    def read(self, config: RunnableConfig | None) -> Any:  # noqa: ANN401
+    def read(self, config: RunnableConfig | None) -> Any:
         """Return what is remembered for a call; nothing inside another graph, which starts it afresh at each step.
 
         Raises:
@@ -40,7 +40,7 @@ class Memory:
             return list(self._history(config).messages)
         return self._part.get_state(config).values if _goes_on(config) else None
 
-    async def aread(self, config: RunnableConfig | None) -> Any:  # noqa: ANN401
+    async def aread(self, config: RunnableConfig | None) -> Any:
         """Do as `read`."""
         config = self._merged(config)
         if _has_history(self._part):
@@ -50,11 +50,11 @@ class Memory:
     def _merged(self, config: RunnableConfig | None) -> RunnableConfig:
         return merge_configs(getattr(self._part, "config", None), self._config, ensure_config(config))
 
-    def _history(self, config: RunnableConfig) -> Any:  # noqa: ANN401
+    def _history(self, config: RunnableConfig) -> Any:
         return self._part._merge_configs(config)["configurable"]["message_history"]
 
 
-def memories(chain: Any) -> tuple[Memory, ...]:  # noqa: ANN401
+def memories(chain: Any) -> tuple[Memory, ...]:
     """Return all memories in a chain, as far as its parts can be seen.
 
     Raises:
@@ -63,7 +63,7 @@ def memories(chain: Any) -> tuple[Memory, ...]:  # noqa: ANN401
     return tuple(_found(chain, RunnableConfig(), 0))
 
 
-def _found(part: Any, config: RunnableConfig, depth: int) -> Iterator[Memory]:  # noqa: ANN401
+def _found(part: Any, config: RunnableConfig, depth: int) -> Iterator[Memory]:
     if depth > _DEEPEST:
         return
     if isinstance(part, list | tuple):
@@ -82,7 +82,7 @@ def _found(part: Any, config: RunnableConfig, depth: int) -> Iterator[Memory]:  
             yield from _found(list(vars(part).values()), config, depth + 1)
 
 
-def _graphs(graph: Any, config: RunnableConfig) -> Iterator[Memory]:  # noqa: ANN401
+def _graphs(graph: Any, config: RunnableConfig) -> Iterator[Memory]:
     if graph.checkpointer is True:
         raise ConfigurationError(
             "a graph compiled with checkpointer=True remembers images that this door cannot see: guard the model in "

@@ -166,7 +166,7 @@ class _AgentsModel(GuardedChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> ChatResult:
         return self._noted(super()._generate_with_cache(messages, stop, run_manager, **kwargs))
 
@@ -175,7 +175,7 @@ class _AgentsModel(GuardedChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> ChatResult:
         return self._noted(await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs))
 

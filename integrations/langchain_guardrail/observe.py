@@ -49,7 +49,7 @@ class Started(BaseCallbackHandler):
         run_id: UUID,
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
-        **kwargs: Any,  # noqa: ANN401, ARG002
+        **kwargs: Any,  # noqa: ARG002
     ) -> None:
         """Take down which run it is."""
         self.run_id, self.tags, self.metadata = run_id, tags or [], metadata or {}

@@ -80,23 +80,23 @@ class UnlessRefused(Runnable[BaseMessage, Any]):
         self.bound = bound
 
     @property
-    def OutputType(self) -> Any:  # noqa: ANN401, N802
+    def OutputType(self) -> Any:
         """What the parsers yield."""
         return self.bound.OutputType
 
-    def invoke(self, input: BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002, ANN401
+    def invoke(self, input: BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Parse an answer; None for a refusal."""
         return None if _refused(input) else self.bound.invoke(input, config, **kwargs)
 
-    async def ainvoke(self, input: BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002, ANN401
+    async def ainvoke(self, input: BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Do as `invoke`."""
         return None if _refused(input) else await self.bound.ainvoke(input, config, **kwargs)
 
     def transform(
         self,
-        input: Iterator[BaseMessage],  # noqa: A002
+        input: Iterator[BaseMessage],
         config: RunnableConfig | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> Iterator[Any]:
         """Parse answers while they come in; a refusal comes whole."""
         for first in input:
@@ -107,9 +107,9 @@ class UnlessRefused(Runnable[BaseMessage, Any]):
 
     async def atransform(
         self,
-        input: AsyncIterator[BaseMessage],  # noqa: A002
+        input: AsyncIterator[BaseMessage],
         config: RunnableConfig | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> AsyncIterator[Any]:
         """Do as `transform`."""
         async for first in input:

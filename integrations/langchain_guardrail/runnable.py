@@ -116,7 +116,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
     def __repr__(self) -> str:
         return f"GuardedRunnable({self.bound!r}, {self.guard!r})"
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002, ANN401
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run the chain behind the guard.
 
         Raises:
@@ -126,27 +126,23 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         if request is None:
             return self.bound.invoke(input, config, **kwargs)
 
-        def guarded(_: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Any:  # noqa: ANN401
+        def guarded(_: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Any:
             return self._run(request, run_manager, config, kwargs)
 
         return self._call_with_config(guarded, input, config)
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002, ANN401
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Do as `invoke`; the event loop stays free."""
         request = await self._aread(input, config, kwargs)
         if request is None:
             return await self.bound.ainvoke(input, config, **kwargs)
 
-        async def guarded(
-            _: Any,  # noqa: ANN401
-            run_manager: AsyncCallbackManagerForChainRun,
-            config: RunnableConfig,
-        ) -> Any:  # noqa: ANN401
+        async def guarded(_: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig) -> Any:
             return await self._arun(request, run_manager, config, kwargs)
 
         return await self._acall_with_config(guarded, input, config)
 
-    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002, ANN401
+    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
         """Stream the chain; of a request with media, the judged answer as one chunk."""
         request = self._read(input, config, kwargs)
         if request is None:
@@ -161,7 +157,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
 
         yield from self._transform_stream_with_config(iter([input]), guarded, config)
 
-    async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:  # noqa: A002, ANN401
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         """Do as `stream`."""
         request = await self._aread(input, config, kwargs)
         if request is None:
@@ -181,15 +177,15 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         async for chunk in self._atransform_stream_with_config(one(), guarded, config):
             yield chunk
 
-    def _read(self, value: Any, config: RunnableConfig | None, options: dict[str, Any]) -> Request | None:  # noqa: ANN401
+    def _read(self, value: Any, config: RunnableConfig | None, options: dict[str, Any]) -> Request | None:
         request = self._gate.read(value, options, settings_of(config))
         return self._with_memory(request, [memory.read(config) for memory in self._memories], value)
 
-    async def _aread(self, value: Any, config: RunnableConfig | None, options: dict[str, Any]) -> Request | None:  # noqa: ANN401
+    async def _aread(self, value: Any, config: RunnableConfig | None, options: dict[str, Any]) -> Request | None:
         request = self._gate.read(value, options, settings_of(config))
         return self._with_memory(request, [await memory.aread(config) for memory in self._memories], value)
 
-    def _with_memory(self, request: Request | None, remembered: list[Any], value: Any) -> Request | None:  # noqa: ANN401
+    def _with_memory(self, request: Request | None, remembered: list[Any], value: Any) -> Request | None:
         """Add media that the chain remembers, which cannot be certified here together with what is new."""
         if all(self._gate.read(each) is None for each in remembered):
             return request
@@ -197,12 +193,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         return replace(request, unchecked=(*request.unchecked, _REMEMBERED))
 
     @contextmanager
-    def _together(
-        self,
-        inputs: Sequence[Any],
-        config: Any,  # noqa: ANN401
-        options: dict[str, Any],
-    ) -> Iterator[Runnable[Any, Any]]:
+    def _together(self, inputs: Sequence[Any], config: Any, options: dict[str, Any]) -> Iterator[Runnable[Any, Any]]:
         configs = config if isinstance(config, Sequence) else [config] * len(inputs)
         read = (self._gate.read(value, options, settings_of(own)) for value, own in zip(inputs, configs, strict=False))
         if len(configs) == len(inputs) and not self._memories and all(request is None for request in read):
@@ -219,10 +210,10 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         run_manager: CallbackManagerForChainRun,
         config: RunnableConfig,
         options: dict[str, Any],
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:
         answer = _Answer(self._shape)
 
-        def ask(forwarded: Any, inner: RunnableConfig) -> Any:  # noqa: ANN401
+        def ask(forwarded: Any, inner: RunnableConfig) -> Any:
             answer.asked(forwarded)
             return answer.came(self.bound.invoke(forwarded, inner, **options))
 
@@ -236,10 +227,10 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         run_manager: AsyncCallbackManagerForChainRun,
         config: RunnableConfig,
         options: dict[str, Any],
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:
         answer = _Answer(self._shape)
 
-        async def ask(forwarded: Any, inner: RunnableConfig) -> Any:  # noqa: ANN401
+        async def ask(forwarded: Any, inner: RunnableConfig) -> Any:
             answer.asked(forwarded)
             return answer.came(await self.bound.ainvoke(forwarded, inner, **options))
 
@@ -247,7 +238,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         await aannounce(passage.decision, run_manager)
         return self._released(passage, answer.shape)
 
-    def _released(self, passage: Passage[Any], shape: Shape) -> Any:  # noqa: ANN401
+    def _released(self, passage: Passage[Any], shape: Shape) -> Any:
         """Return what the caller gets."""
         decision = passage.decision
         self._gate.tell(decision)
@@ -264,12 +255,12 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         return super().get_name(suffix, name=name or self.name or f"Guarded<{self.bound.get_name()}>")
 
     @property
-    def InputType(self) -> Any:  # noqa: ANN401, N802
+    def InputType(self) -> Any:
         """What the chain takes."""
         return self.bound.InputType
 
     @property
-    def OutputType(self) -> Any:  # noqa: ANN401, N802
+    def OutputType(self) -> Any:
         """What the chain yields."""
         return self.bound.OutputType
 
@@ -308,17 +299,17 @@ class _Answer:
         """What a refusal is to look like: the answer, once it is known."""
         self._asked: list[Snapshot] = []
 
-    def asked(self, value: Any) -> None:  # noqa: ANN401
+    def asked(self, value: Any) -> None:
         """Take the request's messages down before the chain can change them; one that fails will be judged."""
         for message in messages_of(value):
             with suppress(Exception):
                 self._asked.append(snapshot(message))
 
-    def came(self, output: Any) -> Any:  # noqa: ANN401
+    def came(self, output: Any) -> Any:
         """Note what the chain gave."""
         self.shape = shape_like(output) or self.shape
         return output
 
-    def written(self, output: Any) -> str:  # noqa: ANN401
+    def written(self, output: Any) -> str:
         """Write the answer out."""
         return answer_text(output, self._asked)

@@ -17,7 +17,7 @@ class Together(Runnable[Any, Any]):
     def _together(
         self,
         inputs: Sequence[Any],
-        config: Any,  # noqa: ANN401
+        config: Any,
         options: dict[str, Any],
     ) -> AbstractContextManager[Runnable[Any, Any]]:
         """Give what serves a batch: a door like this one, or what is behind it where there is only text."""
@@ -25,10 +25,10 @@ class Together(Runnable[Any, Any]):
     def batch(
         self,
         inputs: list[Any],
-        config: Any = None,  # noqa: ANN401 - a config, or one for each; base classes differ in how they say so
+        config: Any = None,  # a config, or one for each; base classes differ in how they say so
         *,
         return_exceptions: bool = False,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> list[Any]:
         """Run on several inputs; those with media are certified together."""
         with self._together(inputs, config, kwargs) as door:
@@ -38,10 +38,10 @@ class Together(Runnable[Any, Any]):
     async def abatch(
         self,
         inputs: list[Any],
-        config: Any = None,  # noqa: ANN401
+        config: Any = None,
         *,
         return_exceptions: bool = False,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> list[Any]:
         """Do as `batch`."""
         with self._together(inputs, config, kwargs) as door:
@@ -51,10 +51,10 @@ class Together(Runnable[Any, Any]):
     def batch_as_completed(
         self,
         inputs: Sequence[Any],
-        config: Any = None,  # noqa: ANN401
+        config: Any = None,
         *,
         return_exceptions: bool = False,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> Iterator[tuple[int, Any]]:
         """Do as `batch`; each result comes when it is ready, with the number of its input."""
         options: Any = {"return_exceptions": return_exceptions, **kwargs}
@@ -65,10 +65,10 @@ class Together(Runnable[Any, Any]):
     async def abatch_as_completed(
         self,
         inputs: Sequence[Any],
-        config: Any = None,  # noqa: ANN401
+        config: Any = None,
         *,
         return_exceptions: bool = False,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> AsyncIterator[tuple[int, Any]]:
         """Do as `batch_as_completed`."""
         options: Any = {"return_exceptions": return_exceptions, **kwargs}
