@@ -23,6 +23,7 @@ from guardrail.images.pictures import InputImage, load_images
 from guardrail.models.scheduling import Scheduler
 from guardrail.policy import Decision
 from guardrail.stores import MemoryStore
+from langchain_guardrail import langgraph_keys
 from langchain_guardrail.blocked import REFUSAL, GuardrailBlocked, Refusal
 from langchain_guardrail.blocks import is_data_url
 from langchain_guardrail.content import Request, read_request
@@ -86,7 +87,7 @@ class Gate:
         media_in_text: what data URLs and base64 files in a message's text are: media that cannot be checked, or text.
 
     Raises:
-        ConfigurationError: no guard, or no such `on_block`.
+        ConfigurationError: no guard, or no such `on_block`; or a LangGraph whose private keys are not as known.
     """
 
     guard: Guard
@@ -107,6 +108,7 @@ class Gate:
             raise ConfigurationError(f"media_in_text is 'refuse' or 'ignore', got {self.media_in_text!r}")
         if not isinstance(self.remote, RemoteImages | None):
             raise ConfigurationError(f"remote is RemoteImages([...hosts]), got {self.remote!r}")
+        langgraph_keys.check()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Gate:
         """Copies of a door share its guard, which holds a model, a store and locks."""

@@ -13,6 +13,7 @@ from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.config import ensure_config, merge_configs
 
 from guardrail.errors import ConfigurationError
+from langchain_guardrail.langgraph_keys import in_a_graph
 
 _DEEPEST = 16
 
@@ -99,4 +100,4 @@ def _has_history(part: object) -> bool:
 def _goes_on(config: RunnableConfig) -> bool:
     """Whether a graph goes on with a conversation: it is named, and no other graph runs this one."""
     configurable = config.get("configurable") or {}
-    return "thread_id" in configurable and not any(name.startswith("__pregel_") for name in configurable)
+    return "thread_id" in configurable and not in_a_graph(configurable)

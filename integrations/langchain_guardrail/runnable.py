@@ -19,6 +19,7 @@ from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
 from guardrail.prompts import Prompt
+from langchain_guardrail import langgraph_keys
 from langchain_guardrail.blocked import REFUSAL, Refusal, Shape, attach, check_shape, say, shape_like, shape_of
 from langchain_guardrail.content import Request, messages_of
 from langchain_guardrail.gate import Gate, MediaInText, OnBlock, Passage
@@ -285,10 +286,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
 def settings_of(config: RunnableConfig | None) -> dict[str, Any]:
     """Return what a chain's parts can read in their config, the parent run's included; not a graph's own matters."""
     inherited = (var_child_runnable_config.get() or RunnableConfig()).get("configurable") or {}
-    configurable = {**inherited, **((config or RunnableConfig()).get("configurable") or {})}
-    settings = {name: value for name, value in configurable.items() if not name.startswith("__pregel_")}
-    context = getattr(configurable.get("__pregel_runtime"), "context", None)
-    return settings if context is None else {**settings, "context": context}
+    return langgraph_keys.settings({**inherited, **((config or RunnableConfig()).get("configurable") or {})})
 
 
 class _Answer:
