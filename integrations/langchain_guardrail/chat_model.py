@@ -23,11 +23,11 @@ from pydantic import Field
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
-from langchain_guardrail.blocked import Refusal, attach
+from langchain_guardrail.blocked import BlockMessage, attach
 from langchain_guardrail.content import Request
 from langchain_guardrail.gate import Gate, MediaInText, OnBlock, Passage
 from langchain_guardrail.observe import Run, Started, aannounce, announce
-from langchain_guardrail.rebind import rebind, unless_refused
+from langchain_guardrail.rebind import rebind, unless_blocked
 from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import answer_text, notes_text
 from langchain_guardrail.together import Together
@@ -93,7 +93,7 @@ class GuardedChatModel(Together, BaseChatModel):
         model: BaseChatModel | None = None,
         guard: Guard | None = None,
         *,
-        refusal: Refusal = None,
+        refusal: BlockMessage = None,
         on_block: OnBlock = "refuse",
         on_decision: Callable[[Decision], None] | None = None,
         remote: RemoteImages | None = None,
@@ -107,14 +107,7 @@ class GuardedChatModel(Together, BaseChatModel):
             )
         gate = fields.pop("gate", None)
         if gate is None:
-            gate = Gate(
-                guard,  # type: ignore[arg-type]
-                refusal=refusal,
-                on_block=on_block,
-                on_decision=on_decision,
-                remote=remote,
-                media_in_text=media_in_text,
-            ).remembering()
+            gate = Gate(guard, refusal, on_block, on_decision, remote, media_in_text).remembering()  # type: ignore[arg-type]
         super().__init__(**{**mirrored(bound), **fields, "bound": bound, "gate": gate, "cache": False})
 
     def __getattr__(self, name: str) -> Any:
@@ -144,13 +137,12 @@ class GuardedChatModel(Together, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = kwargs.pop(_CALL, None) or _Call(run_manager)
-        request = call.request or self._read(messages, stop, kwargs)
-        if request is None:
+        call = self._call(messages, stop, run_manager, kwargs)
+        if call.request is None:
             return self.bound._generate(messages, stop=stop, run_manager=run_manager, **kwargs)
         kwargs.pop("stream", None)
         passage = self.gate.run(
-            request,
+            call.request,
             lambda checked, _: self.bound._generate(checked, stop=stop, **kwargs),
             _written,
             metadata=_metadata(call.run),
@@ -165,13 +157,12 @@ class GuardedChatModel(Together, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = kwargs.pop(_CALL, None) or _Call(run_manager)
-        request = call.request or self._read(messages, stop, kwargs)
-        if request is None:
+        call = self._call(messages, stop, run_manager, kwargs)
+        if call.request is None:
             return await self.bound._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
         kwargs.pop("stream", None)
         passage = await self.gate.arun(
-            request,
+            call.request,
             lambda checked, _: self.bound._agenerate(checked, stop=stop, **kwargs),
             _written,
             metadata=_metadata(call.run),
@@ -186,12 +177,11 @@ class GuardedChatModel(Together, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call = kwargs.pop(_CALL, None) or _Call(run_manager)
-        request = call.request or self._read(messages, stop, kwargs)
-        if request is None:
+        call = self._call(messages, stop, run_manager, kwargs)
+        if call.request is None:
             yield from self.bound._stream(messages, stop=stop, run_manager=run_manager, **kwargs)
         else:
-            kwargs[_CALL] = replace(call, request=request)
+            kwargs[_CALL] = call
             yield _chunk(self._generate(messages, stop, **kwargs))
 
     async def _astream(
@@ -201,13 +191,12 @@ class GuardedChatModel(Together, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call = kwargs.pop(_CALL, None) or _Call(run_manager)
-        request = call.request or self._read(messages, stop, kwargs)
-        if request is None:
+        call = self._call(messages, stop, run_manager, kwargs)
+        if call.request is None:
             async for chunk in self.bound._astream(messages, stop=stop, run_manager=run_manager, **kwargs):
                 yield chunk
         else:
-            kwargs[_CALL] = replace(call, request=request)
+            kwargs[_CALL] = call
             yield _chunk(await self._agenerate(messages, stop, **kwargs))
 
     def _generate_with_cache(
@@ -218,11 +207,10 @@ class GuardedChatModel(Together, BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         """Give text to the model's own cache, rate limiter and streaming; this model's cache is off."""
-        call = kwargs.pop(_CALL, None) or _Call(run_manager)
-        request = self._read(messages, stop, kwargs)
-        if request is None:
+        call = self._call(messages, stop, run_manager, kwargs)
+        if call.request is None:
             return self.bound._generate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
-        kwargs[_CALL] = replace(call, request=request)
+        kwargs[_CALL] = call
         return super()._generate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
 
     async def _agenerate_with_cache(
@@ -232,12 +220,11 @@ class GuardedChatModel(Together, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        """Do as `_generate_with_cache`."""
-        call = kwargs.pop(_CALL, None) or _Call(run_manager)
-        request = self._read(messages, stop, kwargs)
-        if request is None:
+        """Give text to the model's own cache, rate limiter and streaming, asynchronously."""
+        call = self._call(messages, stop, run_manager, kwargs)
+        if call.request is None:
             return await self.bound._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
-        kwargs[_CALL] = replace(call, request=request)
+        kwargs[_CALL] = call
         return await super()._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
 
     def stream(
@@ -264,7 +251,7 @@ class GuardedChatModel(Together, BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        """Do as `stream`."""
+        """Stream the model asynchronously; of a request with media, the judged answer as one chunk."""
         if self.gate.read(input, kwargs) is not None:
             config = ensure_config(config)
             manager = AsyncCallbackManager.configure(config.get("callbacks"), self.callbacks, self.verbose)
@@ -273,8 +260,14 @@ class GuardedChatModel(Together, BaseChatModel):
         async for chunk in super().astream(input, config, stop=stop, **kwargs):
             yield chunk
 
-    def _read(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> Request | None:
-        return self.gate.read(messages, {**options, "stop": stop} if stop else options)
+    def _call(
+        self, messages: list[BaseMessage], stop: list[str] | None, run: Run | None, options: dict[str, Any]
+    ) -> _Call:
+        """Take what is known of a call out of its options, and read its request if that is still to be done."""
+        call: _Call = options.pop(_CALL, None) or _Call(run)
+        if call.request is not None:
+            return call
+        return replace(call, request=self.gate.read(messages, {**options, "stop": stop} if stop else options))
 
     @contextmanager
     def _together(
@@ -294,8 +287,8 @@ class GuardedChatModel(Together, BaseChatModel):
         decision = passage.decision
         self.gate.tell(decision)
         if decision.blocked:
-            said = self.gate.refused(decision)
-            return _result([said if isinstance(said, AIMessage) else AIMessage(str(said))], decision)
+            message = self.gate.block_message(decision)
+            return _result([message if isinstance(message, AIMessage) else AIMessage(str(message))], decision)
         if passage.drawn is not None:
             return _result([AIMessage(passage.drawn)], decision)
         result = passage.output or ChatResult(generations=[])
@@ -327,7 +320,7 @@ class GuardedChatModel(Together, BaseChatModel):
         """Structure answers as the model does, behind the guard. A block is None; `include_raw` gives its message."""
         chain = self.bound.with_structured_output(schema, include_raw=include_raw, **kwargs)
         guarded = rebind(chain, self._in_place_of)
-        return guarded if include_raw else unless_refused(guarded)
+        return guarded if include_raw else unless_blocked(guarded)
 
     def _in_place_of(self, model: BaseChatModel) -> BaseChatModel:
         """Return the guarded model that stands in for the model, or for a changed copy of it."""

@@ -99,7 +99,7 @@ def read_request(
             reader.loose(settings, "the config", references=True, data_only=True)
         if not (reader.images or reader.unchecked):
             return None
-        value = own(value)
+        value = copy_of(value)
         read = Reader(allows, searched=searched)
         rewrite = read.input(value)
     except Exception as error:  # noqa: BLE001 - a strange object may raise anything when it is looked at
@@ -109,18 +109,18 @@ def read_request(
     return Request(tuple(read.images), read.prompt, tuple(unchecked), rewrite, value)
 
 
-def own(value: Any) -> Any:
+def copy_of(value: Any) -> Any:
     """Copy messages and plain containers, and what they hold; other objects stay as they are."""
     match value:
         case BaseMessage():
-            fields = {name: own(field) for name, field in vars(value).items() if name != "artifact"}
+            fields = {name: copy_of(field) for name, field in vars(value).items() if name != "artifact"}
             return value.model_copy(update=fields)
         case ChatPromptValue():
-            return value.model_copy(update={"messages": own(value.messages)})
+            return value.model_copy(update={"messages": copy_of(value.messages)})
         case _ if type(value) in {list, tuple}:
-            return type(value)(map(own, value))
+            return type(value)(map(copy_of, value))
         case _ if type(value) is dict:
-            return {key: own(item) for key, item in value.items()}
+            return {key: copy_of(item) for key, item in value.items()}
     return value
 
 
@@ -148,22 +148,22 @@ class Reader:
         self._searched = searched
         self.images: list[str] = []
         self.unchecked: list[str] = []
-        self._said: list[tuple[Role, Sequence[Part]]] = []
+        self._turns: list[tuple[Role, Sequence[Part]]] = []
 
     @property
     def prompt(self) -> Prompt:
         """The conversation as far as it was read; only made where there are images, as most requests have none."""
-        return Prompt(tuple(Turn(role, tuple(parts)) for role, parts in self._said))
+        return Prompt(tuple(Turn(role, tuple(parts)) for role, parts in self._turns))
 
     def input(self, value: Any) -> Rewrite:
         """Read a whole input; return its rewrite."""
         match value:
             case str():
                 self._found(string_payload(value), "the input")
-                self._said.append(("user", (value,)))
+                self._turns.append(("user", (value,)))
             case StringPromptValue():
                 self._found(text_payload(value.text), "the input")
-                self._said.append(("user", (value.text,)))
+                self._turns.append(("user", (value.text,)))
             case PromptValue():
                 messages = self.messages(value.to_messages())
                 return lambda pictures: ChatPromptValue(messages=messages(pictures))
@@ -206,7 +206,7 @@ class Reader:
             parts, content = self._message(message, role)
             if whole or number <= last:
                 if parts:
-                    self._said.append((role, parts))
+                    self._turns.append((role, parts))
             else:
                 late += [part for part in parts if isinstance(part, ImagePlace)]
             rewrites.append(_rewriter(item, message, content))
@@ -221,8 +221,8 @@ class Reader:
 
     def _add_to_last_human_turn(self, places: list[Part]) -> None:
         """Show images of an agent's later steps together with the human's: what was said meanwhile is no part of it."""
-        spoken = self._said.pop()[1] if self._said and self._said[-1][0] == "user" else ()
-        self._said.append(("user", (*spoken, *places)))
+        spoken = self._turns.pop()[1] if self._turns and self._turns[-1][0] == "user" else ()
+        self._turns.append(("user", (*spoken, *places)))
 
     def _message(self, message: BaseMessage, role: Role) -> tuple[list[Part], Rewrite | None]:
         """Read one message; return what it says, and the rewrite of its content, None if it stays as it is."""

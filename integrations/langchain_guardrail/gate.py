@@ -24,7 +24,7 @@ from guardrail.models.scheduling import Scheduler
 from guardrail.policy import Decision
 from guardrail.stores import MemoryStore
 from langchain_guardrail import langgraph_keys
-from langchain_guardrail.blocked import REFUSAL, GuardrailBlocked, Refusal
+from langchain_guardrail.blocked import REFUSAL, BlockMessage, GuardrailBlocked
 from langchain_guardrail.blocks import is_data_url
 from langchain_guardrail.content import Request, read_request
 from langchain_guardrail.detached import detached
@@ -91,7 +91,7 @@ class Gate:
     """
 
     guard: Guard
-    refusal: Refusal = None
+    refusal: BlockMessage = None
     on_block: OnBlock = "refuse"
     on_decision: Callable[[Decision], None] | None = None
     remote: RemoteImages | None = None
@@ -180,8 +180,8 @@ class Gate:
             try:
                 output = answer(forwarded, inner)
             except Exception as error:
-                if tells(error) and (told := self._judged(decision, error.args, answer_text)).decision.blocked:
-                    return Passage(told.decision)
+                if tells(error) and (judged := self._judged(decision, error.args, answer_text)).decision.blocked:
+                    return Passage(judged.decision)
                 if not self._quotes(error):
                     raise
             else:
@@ -197,7 +197,7 @@ class Gate:
         config: RunnableConfig | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Passage[T]:
-        """Do as `run`; the event loop stays free."""
+        """Check, have answered and judge without holding up the event loop."""
         await asyncio.sleep(0)  # many requests may begin at once: let others have the loop between reading and checking
         with detached(config) as inner:
             pictures = await asyncio.to_thread(self._load, request)
@@ -212,9 +212,9 @@ class Gate:
                 output = await answer(forwarded, inner)
             except Exception as error:
                 if tells(error):
-                    told = await asyncio.to_thread(self._judged, decision, error.args, answer_text)
-                    if told.decision.blocked:
-                        return Passage(told.decision)
+                    judged = await asyncio.to_thread(self._judged, decision, error.args, answer_text)
+                    if judged.decision.blocked:
+                        return Passage(judged.decision)
                 if not self._quotes(error):
                     raise
             else:
@@ -237,7 +237,7 @@ class Gate:
         if decision.blocked and self.on_block == "raise":
             raise GuardrailBlocked(decision)
 
-    def refused(self, decision: Decision) -> Any:
+    def block_message(self, decision: Decision) -> Any:
         """Return what a block says or returns; the usual text where the application's own function fails."""
         if not callable(self.refusal):
             return self.refusal
@@ -272,14 +272,14 @@ class Gate:
 
     def _quotes(self, error: BaseException) -> bool:
         """Whether an exception, or what led to it, is a parser's, which quotes what it could not parse."""
-        led: list[BaseException] = []
+        causes: list[BaseException] = []
         todo: list[BaseException | None] = [error]
         while todo:
             last = todo.pop()
-            if last is not None and last not in led:
-                led.append(last)
+            if last is not None and last not in causes:
+                causes.append(last)
                 todo += [last.__cause__, last.__context__]
-        return self.guard.policy.enforced and any(isinstance(item, _QUOTING) for item in led)
+        return self.guard.policy.enforced and any(isinstance(item, _QUOTING) for item in causes)
 
 
 def tells(error: Exception) -> bool:

@@ -56,10 +56,12 @@ def check() -> None:
     except metadata.PackageNotFoundError:
         return
     try:
-        own = vars(import_module("langgraph._internal._constants"))
+        constants = vars(import_module("langgraph._internal._constants"))
     except ImportError:
-        own = {}
-    if differing := [f"{name} is {own.get(name)!r}" for name, key in _NAMES.items() if own.get(name) != key]:
+        constants = {}
+    if differing := [
+        f"{name} is {constants.get(name)!r}" for name, key in _NAMES.items() if constants.get(name) != key
+    ]:
         raise _unknown(", ".join(differing))
 
 

@@ -42,7 +42,7 @@ class Memory:
         return self._part.get_state(config).values if _goes_on(config) else None
 
     async def aread(self, config: RunnableConfig | None) -> Any:
-        """Do as `read`."""
+        """Return what is remembered, by the part's asynchronous methods."""
         config = self._merged(config)
         if _has_history(self._part):
             return list(await self._history(config).aget_messages())

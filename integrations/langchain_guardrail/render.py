@@ -68,19 +68,19 @@ def calls_text(message: BaseMessage) -> str:
     )
 
 
-def answer_text(output: Any, asked: Iterable[Snapshot] = ()) -> str:
+def answer_text(output: Any, request: Iterable[Snapshot] = ()) -> str:
     """Return all of a chain's answer that is judged: text first, then other blocks, tool calls and extras.
 
     Args:
         output: what the chain gave.
-        asked: the request's messages. A conversation in the output (a state with `messages`) often begins with them;
+        request: the request's messages. A conversation in the output (a state with `messages`) often begins with them;
             everything else in it is the answer, whatever its role.
 
     Raises:
         Unread: something in it cannot be written out.
     """
     with _unread_if_it_fails(output):
-        return _Writer(asked).answer(output)
+        return _Writer(request).answer(output)
 
 
 def snapshot(message: BaseMessage) -> Snapshot:
@@ -101,8 +101,8 @@ def _unread_if_it_fails(value: object) -> Iterator[None]:
 class _Writer:
     """One walk through an output."""
 
-    def __init__(self, asked: Iterable[Snapshot] = ()) -> None:
-        self._asked = tuple(asked)
+    def __init__(self, request: Iterable[Snapshot] = ()) -> None:
+        self._request = tuple(request)
         self._open: set[int] = set()
         """Containers that the walk is inside of: one that holds itself cannot be written out."""
 
@@ -152,7 +152,7 @@ class _Writer:
 
     def _new(self, items: Iterable[Any]) -> Iterator[Any]:
         """Leave the request's messages out of a conversation, each once."""
-        known = list(self._asked)
+        known = list(self._request)
         for item in items:
             if known and isinstance(item, BaseMessage) and (seen := snapshot(item)) in known:
                 known.remove(seen)

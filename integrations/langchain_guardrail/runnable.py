@@ -20,7 +20,7 @@ from guardrail.guard import Guard
 from guardrail.policy import Decision
 from guardrail.prompts import Prompt
 from langchain_guardrail import langgraph_keys
-from langchain_guardrail.blocked import REFUSAL, Refusal, Shape, attach, check_shape, say, shape_like, shape_of
+from langchain_guardrail.blocked import REFUSAL, BlockMessage, Shape, attach, check_shape, say, shape_like, shape_of
 from langchain_guardrail.content import Request, messages_of
 from langchain_guardrail.gate import Gate, MediaInText, OnBlock, Passage
 from langchain_guardrail.memory import memories
@@ -29,7 +29,7 @@ from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import Snapshot, answer_text, snapshot
 from langchain_guardrail.together import Together
 
-_REMEMBERED = (
+_MEDIA_IN_MEMORY = (
     "media in the chain's memory of the conversation, which this door cannot certify with what is new: guard the model "
     "behind the memory, by GuardedChatModel or GuardrailMiddleware"
 )
@@ -85,7 +85,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         bound: Runnable[Any, Any],
         guard: Guard,
         *,
-        refusal: Refusal = None,
+        refusal: BlockMessage = None,
         on_block: OnBlock = "refuse",
         on_decision: Callable[[Decision], None] | None = None,
         remote: RemoteImages | None = None,
@@ -96,14 +96,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
             raise ConfigurationError(f"first the chain, a Runnable, then the guard; got {type(bound).__name__}")
         self.bound = bound
         self.name = name
-        self._gate = Gate(
-            guard,
-            refusal=refusal,
-            on_block=on_block,
-            on_decision=on_decision,
-            remote=remote,
-            media_in_text=media_in_text,
-        )
+        self._gate = Gate(guard, refusal, on_block, on_decision, remote, media_in_text)
         self._memories = memories(bound)
         self._shape = shape_of(bound)
         drawn = guard.policy.release == "certified"
@@ -133,7 +126,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         return self._call_with_config(guarded, input, config)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Do as `invoke`; the event loop stays free."""
+        """Run the chain behind the guard while the event loop stays free; raises as `invoke`."""
         request = await self._aread(input, config, kwargs)
         if request is None:
             return await self.bound.ainvoke(input, config, **kwargs)
@@ -159,7 +152,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         yield from self._transform_stream_with_config(iter([input]), guarded, config)
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
-        """Do as `stream`."""
+        """Stream the chain asynchronously; of a request with media, the judged answer as one chunk."""
         request = await self._aread(input, config, kwargs)
         if request is None:
             async for chunk in self.bound.astream(input, config, **kwargs):
@@ -191,12 +184,14 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         if all(self._gate.read(each) is None for each in remembered):
             return request
         request = request or Request((), Prompt(()), (), lambda _: value, value)
-        return replace(request, unchecked=(*request.unchecked, _REMEMBERED))
+        return replace(request, unchecked=(*request.unchecked, _MEDIA_IN_MEMORY))
 
     @contextmanager
     def _together(self, inputs: Sequence[Any], config: Any, options: dict[str, Any]) -> Iterator[Runnable[Any, Any]]:
         configs = config if isinstance(config, Sequence) else [config] * len(inputs)
-        read = (self._gate.read(value, options, settings_of(own)) for value, own in zip(inputs, configs, strict=False))
+        read = (
+            self._gate.read(value, options, settings_of(each)) for value, each in zip(inputs, configs, strict=False)
+        )
         if len(configs) == len(inputs) and not self._memories and all(request is None for request in read):
             yield self.bound
             return
@@ -215,8 +210,8 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         answer = _Answer(self._shape)
 
         def ask(forwarded: Any, inner: RunnableConfig) -> Any:
-            answer.asked(forwarded)
-            return answer.came(self.bound.invoke(forwarded, inner, **options))
+            answer.note_request(forwarded)
+            return answer.note_output(self.bound.invoke(forwarded, inner, **options))
 
         passage = self._gate.run(request, ask, answer.written, config=config)
         announce(passage.decision, run_manager)
@@ -232,8 +227,8 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         answer = _Answer(self._shape)
 
         async def ask(forwarded: Any, inner: RunnableConfig) -> Any:
-            answer.asked(forwarded)
-            return answer.came(await self.bound.ainvoke(forwarded, inner, **options))
+            answer.note_request(forwarded)
+            return answer.note_output(await self.bound.ainvoke(forwarded, inner, **options))
 
         passage = await self._gate.arun(request, ask, answer.written, config=config)
         await aannounce(passage.decision, run_manager)
@@ -244,9 +239,9 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         decision = passage.decision
         self._gate.tell(decision)
         if decision.blocked:
-            said = self._gate.refused(decision)
-            made = callable(self._gate.refusal) and said is not REFUSAL
-            return said if made else say(said, shape, decision)
+            message = self._gate.block_message(decision)
+            whole = callable(self._gate.refusal) and message is not REFUSAL
+            return message if whole else say(message, shape, decision)
         if passage.drawn is not None:
             return say(passage.drawn, shape, decision)
         return attach(passage.output, decision)
@@ -294,20 +289,20 @@ class _Answer:
 
     def __init__(self, shape: Shape | None) -> None:
         self.shape: Shape = shape or "message"
-        """What a refusal is to look like: the answer, once it is known."""
-        self._asked: list[Snapshot] = []
+        """What a block message is to look like: the answer, once it is known."""
+        self._request: list[Snapshot] = []
 
-    def asked(self, value: Any) -> None:
+    def note_request(self, value: Any) -> None:
         """Take the request's messages down before the chain can change them; one that fails will be judged."""
         for message in messages_of(value):
             with suppress(Exception):
-                self._asked.append(snapshot(message))
+                self._request.append(snapshot(message))
 
-    def came(self, output: Any) -> Any:
+    def note_output(self, output: Any) -> Any:
         """Note what the chain gave."""
         self.shape = shape_like(output) or self.shape
         return output
 
     def written(self, output: Any) -> str:
         """Write the answer out."""
-        return answer_text(output, self._asked)
+        return answer_text(output, self._request)

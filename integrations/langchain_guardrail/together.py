@@ -43,7 +43,7 @@ class Together(Runnable[Any, Any]):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[Any]:
-        """Do as `batch`."""
+        """Run on several inputs as concurrent tasks; those with media are certified together."""
         with self._together(inputs, config, kwargs) as door:
             batch = Runnable.abatch if isinstance(door, Together) else type(door).abatch
             return await batch(door, inputs, config, return_exceptions=return_exceptions, **kwargs)
@@ -56,7 +56,7 @@ class Together(Runnable[Any, Any]):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> Iterator[tuple[int, Any]]:
-        """Do as `batch`; each result comes when it is ready, with the number of its input."""
+        """Run on several inputs; each result comes when it is ready, with the number of its input."""
         options: Any = {"return_exceptions": return_exceptions, **kwargs}
         with self._together(inputs, config, kwargs) as door:
             batch = Runnable.batch_as_completed if isinstance(door, Together) else type(door).batch_as_completed
@@ -70,7 +70,7 @@ class Together(Runnable[Any, Any]):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> AsyncIterator[tuple[int, Any]]:
-        """Do as `batch_as_completed`."""
+        """Run on several inputs as concurrent tasks; each result comes when it is ready, with its input's number."""
         options: Any = {"return_exceptions": return_exceptions, **kwargs}
         with self._together(inputs, config, kwargs) as door:
             batch = Runnable.abatch_as_completed if isinstance(door, Together) else type(door).abatch_as_completed
