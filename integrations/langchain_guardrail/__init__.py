@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:
     """Import the middleware when it is asked for: agents take a second to import."""
     if name == "GuardrailMiddleware":
         from langchain_guardrail.middleware import GuardrailMiddleware

@@ -1,4 +1,4 @@
-"""Decisions in LangChain's terms: refusals that fit a chain's output, metadata on messages, and the exception."""
+"""Decisions in LangChain's terms: block messages that fit a chain's output, metadata, and the exception."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from guardrail.policy import Decision
 
 METADATA_KEY = "guardrail"
 REFUSAL = "I can't help with this request: its images did not pass the safety check."
+"""What a blocked user reads, where the application says nothing else."""
 
-Refusal = str | Callable[[Decision], Any] | None
+BlockMessage = str | Callable[[Decision], Any] | None
 Shape = Literal["message", "text", "state"]
 
 
@@ -39,7 +40,7 @@ def decision_json(decision: Decision) -> dict[str, Any]:
     return decision.model_dump(mode="json", exclude={"certificate": {"answer"}})
 
 
-def get_decision(message: BaseMessage) -> Decision | None:
+def get_decision(message: object) -> Decision | None:
     """Return the decision that a guarded chain left on its message; None if there is none, as on a string."""
     if not isinstance(message, BaseMessage):
         return None
@@ -50,7 +51,13 @@ def get_decision(message: BaseMessage) -> Decision | None:
         return None
 
 
-def attach(output: Any, decision: Decision) -> Any:  # noqa: ANN401
+def is_block(message: object) -> bool:
+    """Whether a message is a block's, in place of an answer."""
+    decision = get_decision(message)
+    return decision is not None and decision.blocked
+
+
+def attach(output: Any, decision: Decision) -> Any:
     """Put a decision on a copy of a message; other outputs cannot carry it."""
     if not isinstance(output, BaseMessage):
         return output
@@ -58,7 +65,7 @@ def attach(output: Any, decision: Decision) -> Any:  # noqa: ANN401
     return output.model_copy(update={"response_metadata": metadata})
 
 
-def say(text: str, shape: Shape, decision: Decision) -> Any:  # noqa: ANN401
+def say(text: str, shape: Shape, decision: Decision) -> Any:
     """Return a text in the shape of a chain's output."""
     if shape == "text":
         return text
@@ -67,7 +74,7 @@ def say(text: str, shape: Shape, decision: Decision) -> Any:  # noqa: ANN401
 
 
 def shape_of(bound: Runnable[Any, Any]) -> Shape | None:
-    """Return the shape of a chain's output by its declared type; None if no refusal of ours fits it.
+    """Return the shape of a chain's output by its declared type; None if no block message of ours fits it.
 
     An undeclared type (`Any`, as of an untyped function) counts as a message, which is what most chains give.
     """
@@ -86,7 +93,7 @@ def shape_of(bound: Runnable[Any, Any]) -> Shape | None:
     return None
 
 
-def shape_like(output: Any) -> Shape | None:  # noqa: ANN401
+def shape_like(output: Any) -> Shape | None:
     """Return the shape of an output that is at hand."""
     match output:
         case str():
@@ -99,13 +106,15 @@ def shape_like(output: Any) -> Shape | None:  # noqa: ANN401
             return None
 
 
-def check_shape(bound: Runnable[Any, Any], shape: Shape | None, refusal: Refusal, *, raises: bool, drawn: bool) -> None:
+def check_shape(
+    bound: Runnable[Any, Any], shape: Shape | None, message: BlockMessage, *, raises: bool, drawn: bool
+) -> None:
     """Raise where something that is returned in place of the chain's answer would not be of the chain's type.
 
     Args:
         bound: the chain.
         shape: of its output.
-        refusal: what a block says or returns.
+        message: what a block says or returns.
         raises: whether a block raises instead.
         drawn: whether drawn answers are released, which are texts.
 
@@ -118,14 +127,14 @@ def check_shape(bound: Runnable[Any, Any], shape: Shape | None, refusal: Refusal
         raise ConfigurationError(
             f"the chain yields {bound.OutputType}, but release='certified' gives text: use 'screened'"
         )
-    if not raises and not callable(refusal):
+    if not raises and not callable(message):
         raise ConfigurationError(
             f"the chain yields {bound.OutputType}, which no refusal text fits: pass refusal=<function of the Decision> "
             "that makes one, or on_block='raise'"
         )
 
 
-def _classes(declared: Any) -> list[type]:  # noqa: ANN401
+def _classes(declared: Any) -> list[type]:
     """Return the classes of a type, unions and annotations resolved."""
     if get_origin(declared) is Annotated:
         return _classes(get_args(declared)[0])

@@ -23,11 +23,11 @@ from pydantic import Field
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
-from langchain_guardrail.blocked import Refusal, attach
+from langchain_guardrail.blocked import BlockMessage, attach
 from langchain_guardrail.content import Request
 from langchain_guardrail.gate import Gate, MediaInText, OnBlock, Passage
 from langchain_guardrail.observe import Run, Started, aannounce, announce
-from langchain_guardrail.rebind import rebind, unless_refused
+from langchain_guardrail.rebind import rebind, unless_blocked
 from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import answer_text, notes_text
 from langchain_guardrail.together import Together
@@ -93,12 +93,12 @@ class GuardedChatModel(Together, BaseChatModel):
         model: BaseChatModel | None = None,
         guard: Guard | None = None,
         *,
-        refusal: Refusal = None,
+        refusal: BlockMessage = None,
         on_block: OnBlock = "refuse",
         on_decision: Callable[[Decision], None] | None = None,
         remote: RemoteImages | None = None,
         media_in_text: MediaInText = "refuse",
-        **fields: Any,  # noqa: ANN401
+        **fields: Any,
     ) -> None:
         bound = fields.pop("bound", model)
         if not isinstance(bound, BaseChatModel):
@@ -107,17 +107,10 @@ class GuardedChatModel(Together, BaseChatModel):
             )
         gate = fields.pop("gate", None)
         if gate is None:
-            gate = Gate(
-                guard,  # type: ignore[arg-type]
-                refusal=refusal,
-                on_block=on_block,
-                on_decision=on_decision,
-                remote=remote,
-                media_in_text=media_in_text,
-            ).remembering()
+            gate = Gate(guard, refusal, on_block, on_decision, remote, media_in_text).remembering()  # type: ignore[arg-type]
         super().__init__(**{**mirrored(bound), **fields, "bound": bound, "gate": gate, "cache": False})
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Any:
         """Read a plain setting of the model, such as its name. Its methods are not here: they go round the guard."""
         if not name.startswith("_") and "bound" in self.__dict__:
             value = getattr(self.__dict__["bound"], name, None)
@@ -142,15 +135,14 @@ class GuardedChatModel(Together, BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> ChatResult:
-        call = kwargs.pop(_CALL, None) or _Call(run_manager)
-        request = call.request or self._read(messages, stop, kwargs)
-        if request is None:
+        call = self._call(messages, stop, run_manager, kwargs)
+        if call.request is None:
             return self.bound._generate(messages, stop=stop, run_manager=run_manager, **kwargs)
         kwargs.pop("stream", None)
         passage = self.gate.run(
-            request,
+            call.request,
             lambda checked, _: self.bound._generate(checked, stop=stop, **kwargs),
             _written,
             metadata=_metadata(call.run),
@@ -163,15 +155,14 @@ class GuardedChatModel(Together, BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> ChatResult:
-        call = kwargs.pop(_CALL, None) or _Call(run_manager)
-        request = call.request or self._read(messages, stop, kwargs)
-        if request is None:
+        call = self._call(messages, stop, run_manager, kwargs)
+        if call.request is None:
             return await self.bound._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
         kwargs.pop("stream", None)
         passage = await self.gate.arun(
-            request,
+            call.request,
             lambda checked, _: self.bound._agenerate(checked, stop=stop, **kwargs),
             _written,
             metadata=_metadata(call.run),
@@ -184,14 +175,13 @@ class GuardedChatModel(Together, BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call = kwargs.pop(_CALL, None) or _Call(run_manager)
-        request = call.request or self._read(messages, stop, kwargs)
-        if request is None:
+        call = self._call(messages, stop, run_manager, kwargs)
+        if call.request is None:
             yield from self.bound._stream(messages, stop=stop, run_manager=run_manager, **kwargs)
         else:
-            kwargs[_CALL] = replace(call, request=request)
+            kwargs[_CALL] = call
             yield _chunk(self._generate(messages, stop, **kwargs))
 
     async def _astream(
@@ -199,15 +189,14 @@ class GuardedChatModel(Together, BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call = kwargs.pop(_CALL, None) or _Call(run_manager)
-        request = call.request or self._read(messages, stop, kwargs)
-        if request is None:
+        call = self._call(messages, stop, run_manager, kwargs)
+        if call.request is None:
             async for chunk in self.bound._astream(messages, stop=stop, run_manager=run_manager, **kwargs):
                 yield chunk
         else:
-            kwargs[_CALL] = replace(call, request=request)
+            kwargs[_CALL] = call
             yield _chunk(await self._agenerate(messages, stop, **kwargs))
 
     def _generate_with_cache(
@@ -215,14 +204,13 @@ class GuardedChatModel(Together, BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> ChatResult:
         """Give text to the model's own cache, rate limiter and streaming; this model's cache is off."""
-        call = kwargs.pop(_CALL, None) or _Call(run_manager)
-        request = self._read(messages, stop, kwargs)
-        if request is None:
+        call = self._call(messages, stop, run_manager, kwargs)
+        if call.request is None:
             return self.bound._generate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
-        kwargs[_CALL] = replace(call, request=request)
+        kwargs[_CALL] = call
         return super()._generate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
 
     async def _agenerate_with_cache(
@@ -230,23 +218,22 @@ class GuardedChatModel(Together, BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> ChatResult:
-        """Do as `_generate_with_cache`."""
-        call = kwargs.pop(_CALL, None) or _Call(run_manager)
-        request = self._read(messages, stop, kwargs)
-        if request is None:
+        """Give text to the model's own cache, rate limiter and streaming, asynchronously."""
+        call = self._call(messages, stop, run_manager, kwargs)
+        if call.request is None:
             return await self.bound._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
-        kwargs[_CALL] = replace(call, request=request)
+        kwargs[_CALL] = call
         return await super()._agenerate_with_cache(messages, stop=stop, run_manager=run_manager, **kwargs)
 
     def stream(
         self,
-        input: LanguageModelInput,  # noqa: A002
+        input: LanguageModelInput,
         config: RunnableConfig | None = None,
         *,
         stop: list[str] | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """Stream the model; of a request with media, the judged answer as one chunk."""
         if self.gate.read(input, kwargs) is not None:
@@ -258,13 +245,13 @@ class GuardedChatModel(Together, BaseChatModel):
 
     async def astream(
         self,
-        input: LanguageModelInput,  # noqa: A002
+        input: LanguageModelInput,
         config: RunnableConfig | None = None,
         *,
         stop: list[str] | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        """Do as `stream`."""
+        """Stream the model asynchronously; of a request with media, the judged answer as one chunk."""
         if self.gate.read(input, kwargs) is not None:
             config = ensure_config(config)
             manager = AsyncCallbackManager.configure(config.get("callbacks"), self.callbacks, self.verbose)
@@ -273,14 +260,20 @@ class GuardedChatModel(Together, BaseChatModel):
         async for chunk in super().astream(input, config, stop=stop, **kwargs):
             yield chunk
 
-    def _read(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> Request | None:
-        return self.gate.read(messages, {**options, "stop": stop} if stop else options)
+    def _call(
+        self, messages: list[BaseMessage], stop: list[str] | None, run: Run | None, options: dict[str, Any]
+    ) -> _Call:
+        """Take what is known of a call out of its options, and read its request if that is still to be done."""
+        call: _Call = options.pop(_CALL, None) or _Call(run)
+        if call.request is not None:
+            return call
+        return replace(call, request=self.gate.read(messages, {**options, "stop": stop} if stop else options))
 
     @contextmanager
     def _together(
         self,
         inputs: Sequence[Any],
-        config: Any,  # noqa: ANN401, ARG002
+        config: Any,  # noqa: ARG002
         options: dict[str, Any],
     ) -> Iterator[Runnable[Any, Any]]:
         if all(self.gate.read(value, options) is None for value in inputs):
@@ -294,8 +287,8 @@ class GuardedChatModel(Together, BaseChatModel):
         decision = passage.decision
         self.gate.tell(decision)
         if decision.blocked:
-            said = self.gate.refused(decision)
-            return _result([said if isinstance(said, AIMessage) else AIMessage(str(said))], decision)
+            message = self.gate.block_message(decision)
+            return _result([message if isinstance(message, AIMessage) else AIMessage(str(message))], decision)
         if passage.drawn is not None:
             return _result([AIMessage(passage.drawn)], decision)
         result = passage.output or ChatResult(generations=[])
@@ -310,7 +303,7 @@ class GuardedChatModel(Together, BaseChatModel):
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
         *,
         tool_choice: str | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Bind tools as the model does, behind the guard."""
         if tool_choice is not None:
@@ -322,12 +315,12 @@ class GuardedChatModel(Together, BaseChatModel):
         schema: dict[str, Any] | type,
         *,
         include_raw: bool = False,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
         """Structure answers as the model does, behind the guard. A block is None; `include_raw` gives its message."""
         chain = self.bound.with_structured_output(schema, include_raw=include_raw, **kwargs)
         guarded = rebind(chain, self._in_place_of)
-        return guarded if include_raw else unless_refused(guarded)
+        return guarded if include_raw else unless_blocked(guarded)
 
     def _in_place_of(self, model: BaseChatModel) -> BaseChatModel:
         """Return the guarded model that stands in for the model, or for a changed copy of it."""
@@ -341,7 +334,7 @@ class GuardedChatModel(Together, BaseChatModel):
         self,
         messages: list[BaseMessage],
         tools: Sequence[Any] | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> int:
         """Return the model's own count; of messages with media an estimate, `count_tokens_approximately`.
 
@@ -372,22 +365,22 @@ class GuardedChatModel(Together, BaseChatModel):
     def _identifying_params(self) -> dict[str, Any]:
         return {**self.bound._identifying_params, "guardrail": self.gate.digest}
 
-    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         kwargs.pop(_CALL, None)
         params = self.bound._get_invocation_params(stop=stop, **kwargs)
         return {**params, "guardrail": self.gate.digest}
 
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:  # noqa: ANN401
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
         kwargs.pop(_CALL, None)
         return self.bound._get_ls_params(stop=stop, **kwargs)
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
         return self.bound._combine_llm_outputs(llm_outputs)
 
-    def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:  # noqa: ANN401
+    def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
         return self.bound._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
 
-    def _should_use_protocol_streaming(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:  # noqa: ANN401
+    def _should_use_protocol_streaming(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
         return self.bound._should_use_protocol_streaming(async_api=async_api, run_manager=run_manager, **kwargs)
 
 

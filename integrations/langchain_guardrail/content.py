@@ -72,7 +72,7 @@ class Request:
 
 
 def read_request(
-    value: Any,  # noqa: ANN401
+    value: Any,
     options: Mapping[str, Any] | None = None,
     allows: Callable[[str], bool] | None = None,
     *,
@@ -99,7 +99,7 @@ def read_request(
             reader.loose(settings, "the config", references=True, data_only=True)
         if not (reader.images or reader.unchecked):
             return None
-        value = own(value)
+        value = copy_of(value)
         read = Reader(allows, searched=searched)
         rewrite = read.input(value)
     except Exception as error:  # noqa: BLE001 - a strange object may raise anything when it is looked at
@@ -109,22 +109,22 @@ def read_request(
     return Request(tuple(read.images), read.prompt, tuple(unchecked), rewrite, value)
 
 
-def own(value: Any) -> Any:  # noqa: ANN401
+def copy_of(value: Any) -> Any:
     """Copy messages and plain containers, and what they hold; other objects stay as they are."""
     match value:
         case BaseMessage():
-            fields = {name: own(field) for name, field in vars(value).items() if name != "artifact"}
+            fields = {name: copy_of(field) for name, field in vars(value).items() if name != "artifact"}
             return value.model_copy(update=fields)
         case ChatPromptValue():
-            return value.model_copy(update={"messages": own(value.messages)})
+            return value.model_copy(update={"messages": copy_of(value.messages)})
         case _ if type(value) in {list, tuple}:
-            return type(value)(map(own, value))
+            return type(value)(map(copy_of, value))
         case _ if type(value) is dict:
-            return {key: own(item) for key, item in value.items()}
+            return {key: copy_of(item) for key, item in value.items()}
     return value
 
 
-def messages_of(value: Any) -> list[BaseMessage]:  # noqa: ANN401
+def messages_of(value: Any) -> list[BaseMessage]:
     """Return the conversation of an input as LangChain reads it; nothing where there is none."""
     match value:
         case PromptValue():
@@ -148,22 +148,22 @@ class Reader:
         self._searched = searched
         self.images: list[str] = []
         self.unchecked: list[str] = []
-        self._said: list[tuple[Role, Sequence[Part]]] = []
+        self._turns: list[tuple[Role, Sequence[Part]]] = []
 
     @property
     def prompt(self) -> Prompt:
         """The conversation as far as it was read; only made where there are images, as most requests have none."""
-        return Prompt(tuple(Turn(role, tuple(parts)) for role, parts in self._said))
+        return Prompt(tuple(Turn(role, tuple(parts)) for role, parts in self._turns))
 
-    def input(self, value: Any) -> Rewrite:  # noqa: ANN401
+    def input(self, value: Any) -> Rewrite:
         """Read a whole input; return its rewrite."""
         match value:
             case str():
                 self._found(string_payload(value), "the input")
-                self._said.append(("user", (value,)))
+                self._turns.append(("user", (value,)))
             case StringPromptValue():
                 self._found(text_payload(value.text), "the input")
-                self._said.append(("user", (value.text,)))
+                self._turns.append(("user", (value.text,)))
             case PromptValue():
                 messages = self.messages(value.to_messages())
                 return lambda pictures: ChatPromptValue(messages=messages(pictures))
@@ -206,7 +206,7 @@ class Reader:
             parts, content = self._message(message, role)
             if whole or number <= last:
                 if parts:
-                    self._said.append((role, parts))
+                    self._turns.append((role, parts))
             else:
                 late += [part for part in parts if isinstance(part, ImagePlace)]
             rewrites.append(_rewriter(item, message, content))
@@ -214,15 +214,15 @@ class Reader:
             self._add_to_last_human_turn(late)
         return lambda pictures: [rewrite(pictures) for rewrite in rewrites]
 
-    def loose(self, value: Any, where: str, **search: bool) -> None:  # noqa: ANN401
+    def loose(self, value: Any, where: str, **search: bool) -> None:
         """Search a value that is no conversation; what for, as `find_payload` says."""
         if found := find_payload(value, where, **search):
             self.unchecked.append(f"{found}: put images into messages, as data URLs or standard image blocks")
 
     def _add_to_last_human_turn(self, places: list[Part]) -> None:
         """Show images of an agent's later steps together with the human's: what was said meanwhile is no part of it."""
-        spoken = self._said.pop()[1] if self._said and self._said[-1][0] == "user" else ()
-        self._said.append(("user", (*spoken, *places)))
+        spoken = self._turns.pop()[1] if self._turns and self._turns[-1][0] == "user" else ()
+        self._turns.append(("user", (*spoken, *places)))
 
     def _message(self, message: BaseMessage, role: Role) -> tuple[list[Part], Rewrite | None]:
         """Read one message; return what it says, and the rewrite of its content, None if it stays as it is."""
@@ -240,7 +240,7 @@ class Reader:
             return parts, None
         return parts, lambda pictures: [rewrite(pictures) for rewrite in rewrites]
 
-    def _block(self, block: Any, role: Role, parts: list[Part]) -> Rewrite:  # noqa: ANN401
+    def _block(self, block: Any, role: Role, parts: list[Part]) -> Rewrite:
         if isinstance(block, str):
             if self._searched:
                 self._found(text_payload(block), f"a {role} message")
@@ -284,12 +284,13 @@ class Reader:
                 self._found(string_payload(value), f"the {name} of a {message.type} message")
                 continue
             strict = name not in {"tool_calls", "invalid_tool_calls", "response_metadata", "usage_metadata"}
+            rest = value
             if name == "additional_kwargs":
-                value = {key: item for key, item in value.items() if key not in {"tool_calls", "function_call"}}  # noqa: PLW2901
-                calls = {key: message.additional_kwargs.get(key) for key in ("tool_calls", "function_call")}
+                calls = {key: value.get(key) for key in ("tool_calls", "function_call")}
                 self.loose(calls, "a message's tool calls", addresses=False)
+                rest = {key: item for key, item in value.items() if key not in calls}
             called = name in {"tool_calls", "invalid_tool_calls"}
-            self.loose({name: value}, f"a {message.type} message", references=strict, addresses=not called)
+            self.loose({name: rest}, f"a {message.type} message", references=strict, addresses=not called)
 
     def _found(self, payload: str | None, where: str) -> None:
         if payload:
@@ -319,7 +320,7 @@ def _role(message: BaseMessage) -> Role:
             return "user" if isinstance(message, HumanMessage) else _ROLES.get(message.type, "user")
 
 
-def _rewriter(item: Any, message: BaseMessage, content: Rewrite | None) -> Rewrite:  # noqa: ANN401
+def _rewriter(item: Any, message: BaseMessage, content: Rewrite | None) -> Rewrite:
     """Give an item of a conversation again in its own shape, with new content."""
     if content is None:
         return lambda _: item

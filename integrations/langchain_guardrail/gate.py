@@ -21,7 +21,8 @@ from guardrail.guard import Guard
 from guardrail.images.pictures import InputImage, load_images
 from guardrail.policy import Decision
 from guardrail.stores import MemoryStore
-from langchain_guardrail.blocked import REFUSAL, GuardrailBlocked, Refusal
+from langchain_guardrail import langgraph_keys
+from langchain_guardrail.blocked import REFUSAL, BlockMessage, GuardrailBlocked
 from langchain_guardrail.blocks import is_data_url
 from langchain_guardrail.content import Request, read_request
 from langchain_guardrail.detached import detached
@@ -84,11 +85,11 @@ class Gate:
         media_in_text: what data URLs and base64 files in a message's text are: media that cannot be checked, or text.
 
     Raises:
-        ConfigurationError: no guard, or no such `on_block`.
+        ConfigurationError: no guard, or no such `on_block`; or a LangGraph whose private keys are not as known.
     """
 
     guard: Guard
-    refusal: Refusal = None
+    refusal: BlockMessage = None
     on_block: OnBlock = "refuse"
     on_decision: Callable[[Decision], None] | None = None
     remote: RemoteImages | None = None
@@ -105,6 +106,7 @@ class Gate:
             raise ConfigurationError(f"media_in_text is 'refuse' or 'ignore', got {self.media_in_text!r}")
         if not isinstance(self.remote, RemoteImages | None):
             raise ConfigurationError(f"remote is RemoteImages([...hosts]), got {self.remote!r}")
+        langgraph_keys.check()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Gate:
         """Copies of a door share its guard, which holds a model, a store and locks."""
@@ -117,7 +119,7 @@ class Gate:
 
     def read(
         self,
-        value: Any,  # noqa: ANN401
+        value: Any,
         options: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Request | None:
@@ -167,8 +169,8 @@ class Gate:
             try:
                 output = answer(forwarded, inner)
             except Exception as error:
-                if tells(error) and (told := self._judged(decision, error.args, answer_text)).decision.blocked:
-                    return Passage(told.decision)
+                if tells(error) and (judged := self._judged(decision, error.args, answer_text)).decision.blocked:
+                    return Passage(judged.decision)
                 if not self._quotes(error):
                     raise
             else:
@@ -184,7 +186,7 @@ class Gate:
         config: RunnableConfig | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Passage[T]:
-        """Do as `run`; the event loop stays free."""
+        """Check, have answered and judge without holding up the event loop."""
         await asyncio.sleep(0)  # many requests may begin at once: let others have the loop between reading and checking
         with detached(config) as inner:
             pictures = await asyncio.to_thread(self._load, request)
@@ -199,9 +201,9 @@ class Gate:
                 output = await answer(forwarded, inner)
             except Exception as error:
                 if tells(error):
-                    told = await asyncio.to_thread(self._judged, decision, error.args, answer_text)
-                    if told.decision.blocked:
-                        return Passage(told.decision)
+                    judged = await asyncio.to_thread(self._judged, decision, error.args, answer_text)
+                    if judged.decision.blocked:
+                        return Passage(judged.decision)
                 if not self._quotes(error):
                     raise
             else:
@@ -224,7 +226,7 @@ class Gate:
         if decision.blocked and self.on_block == "raise":
             raise GuardrailBlocked(decision)
 
-    def refused(self, decision: Decision) -> Any:  # noqa: ANN401
+    def block_message(self, decision: Decision) -> Any:
         """Return what a block says or returns; the usual text where the application's own function fails."""
         if not callable(self.refusal):
             return self.refusal
@@ -244,7 +246,7 @@ class Gate:
         except ImageError as error:
             return _Pictures((), error)
 
-    def _forwarded(self, request: Request, pictures: _Pictures) -> Any:  # noqa: ANN401
+    def _forwarded(self, request: Request, pictures: _Pictures) -> Any:
         fetched = not all(map(is_data_url, request.images))  # the model's provider would fetch something else
         canonical = pictures.loaded and (fetched or self.guard.policy.forward == "canonical")
         return request.rewrite(iter(pictures)) if canonical else request.value
@@ -259,14 +261,14 @@ class Gate:
 
     def _quotes(self, error: BaseException) -> bool:
         """Whether an exception, or what led to it, is a parser's, which quotes what it could not parse."""
-        led: list[BaseException] = []
+        causes: list[BaseException] = []
         todo: list[BaseException | None] = [error]
         while todo:
             last = todo.pop()
-            if last is not None and last not in led:
-                led.append(last)
+            if last is not None and last not in causes:
+                causes.append(last)
                 todo += [last.__cause__, last.__context__]
-        return self.guard.policy.enforced and any(isinstance(item, _QUOTING) for item in led)
+        return self.guard.policy.enforced and any(isinstance(item, _QUOTING) for item in causes)
 
 
 def tells(error: Exception) -> bool:

@@ -13,6 +13,7 @@ from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.config import ensure_config, merge_configs
 
 from guardrail.errors import ConfigurationError
+from langchain_guardrail.langgraph_keys import in_a_graph
 
 _DEEPEST = 16
 
@@ -25,11 +26,11 @@ class Memory:
         config: what the chain binds to it.
     """
 
-    def __init__(self, part: Any, config: RunnableConfig) -> None:  # noqa: ANN401
+    def __init__(self, part: Any, config: RunnableConfig) -> None:
         self._part = part
         self._config = config
 
-    def read(self, config: RunnableConfig | None) -> Any:  # noqa: ANN401
+    def read(self, config: RunnableConfig | None) -> Any:
         """Return what is remembered for a call; nothing inside another graph, which starts it afresh at each step.
 
         Raises:
@@ -40,8 +41,8 @@ class Memory:
             return list(self._history(config).messages)
         return self._part.get_state(config).values if _goes_on(config) else None
 
-    async def aread(self, config: RunnableConfig | None) -> Any:  # noqa: ANN401
-        """Do as `read`."""
+    async def aread(self, config: RunnableConfig | None) -> Any:
+        """Return what is remembered, by the part's asynchronous methods."""
         config = self._merged(config)
         if _has_history(self._part):
             return list(await self._history(config).aget_messages())
@@ -50,11 +51,11 @@ class Memory:
     def _merged(self, config: RunnableConfig | None) -> RunnableConfig:
         return merge_configs(getattr(self._part, "config", None), self._config, ensure_config(config))
 
-    def _history(self, config: RunnableConfig) -> Any:  # noqa: ANN401
+    def _history(self, config: RunnableConfig) -> Any:
         return self._part._merge_configs(config)["configurable"]["message_history"]
 
 
-def memories(chain: Any) -> tuple[Memory, ...]:  # noqa: ANN401
+def memories(chain: Any) -> tuple[Memory, ...]:
     """Return all memories in a chain, as far as its parts can be seen.
 
     Raises:
@@ -63,7 +64,7 @@ def memories(chain: Any) -> tuple[Memory, ...]:  # noqa: ANN401
     return tuple(_found(chain, RunnableConfig(), 0))
 
 
-def _found(part: Any, config: RunnableConfig, depth: int) -> Iterator[Memory]:  # noqa: ANN401
+def _found(part: Any, config: RunnableConfig, depth: int) -> Iterator[Memory]:
     if depth > _DEEPEST:
         return
     if isinstance(part, list | tuple):
@@ -82,7 +83,7 @@ def _found(part: Any, config: RunnableConfig, depth: int) -> Iterator[Memory]:  
             yield from _found(list(vars(part).values()), config, depth + 1)
 
 
-def _graphs(graph: Any, config: RunnableConfig) -> Iterator[Memory]:  # noqa: ANN401
+def _graphs(graph: Any, config: RunnableConfig) -> Iterator[Memory]:
     if graph.checkpointer is True:
         raise ConfigurationError(
             "a graph compiled with checkpointer=True remembers images that this door cannot see: guard the model in "
@@ -99,4 +100,4 @@ def _has_history(part: object) -> bool:
 def _goes_on(config: RunnableConfig) -> bool:
     """Whether a graph goes on with a conversation: it is named, and no other graph runs this one."""
     configurable = config.get("configurable") or {}
-    return "thread_id" in configurable and not any(name.startswith("__pregel_") for name in configurable)
+    return "thread_id" in configurable and not in_a_graph(configurable)

@@ -24,7 +24,7 @@ from pydantic import Field
 from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
-from langchain_guardrail.blocked import METADATA_KEY, Refusal, decision_json, get_decision
+from langchain_guardrail.blocked import METADATA_KEY, BlockMessage, decision_json, get_decision, is_block
 from langchain_guardrail.chat_model import GuardedChatModel, mirrored
 from langchain_guardrail.gate import Gate, MediaInText
 from langchain_guardrail.remote import RemoteImages
@@ -52,9 +52,9 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
 
     Args:
         guard: decides. Its policy holds all the rules.
-        exit_behavior: what a block does. `end`: the agent ends with a refusal. `replace`: the refusal stands for the
-            model's answer, and the agent goes on, until it is refused twice in a row. `error`: `GuardrailBlocked` is
-            raised; unsafe with middleware that falls back or tries again, which go round it.
+        exit_behavior: what a block does. `end`: the agent ends with the block message. `replace`: the message stands
+            for the model's answer, and the agent goes on, until it is blocked twice in a row. `error`:
+            `GuardrailBlocked` is raised; unsafe with middleware that falls back or tries again, which go round it.
         violation_message: what a block says; or a function from the decision to it.
         on_decision: is told the final decision of each model call with media.
         remote: fetches remote images from listed hosts; None: none is fetched, and they fail closed.
@@ -72,7 +72,7 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
         guard: Guard,
         *,
         exit_behavior: Literal["end", "error", "replace"] = "end",
-        violation_message: Refusal = None,
+        violation_message: BlockMessage = None,
         on_decision: Callable[[Decision], None] | None = None,
         remote: RemoteImages | None = None,
         media_in_text: MediaInText = "refuse",
@@ -83,14 +83,7 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
         self.exit_behavior = exit_behavior
         self.tools = []
         on_block: Literal["refuse", "raise"] = "raise" if exit_behavior == "error" else "refuse"
-        self._gate = Gate(
-            guard,
-            refusal=violation_message,
-            on_block=on_block,
-            on_decision=on_decision,
-            remote=remote,
-            media_in_text=media_in_text,
-        ).remembering()
+        self._gate = Gate(guard, violation_message, on_block, on_decision, remote, media_in_text).remembering()
         self._last: _AgentsModel | None = None
 
     @property
@@ -111,17 +104,17 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
         try:
             return model.checked(handler(request.override(model=model)))
         except StructuredOutputError as error:
-            return model.checked(_unless_refused(error))
+            return model.checked(_unless_blocked(error))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
-        """Do as `wrap_model_call`."""
+        """Let the guarded model answer asynchronously; raises as `wrap_model_call`."""
         model = self._guarded(request.model)
         try:
             return model.checked(await handler(request.override(model=model)))
         except StructuredOutputError as error:
-            return model.checked(_unless_refused(error))
+            return model.checked(_unless_blocked(error))
 
     def _guarded(self, model: BaseChatModel) -> _AgentsModel:
         """Return the guarded model of one call; how traces name it is written out once for calls of the same model."""
@@ -134,39 +127,37 @@ class GuardrailMiddleware(AgentMiddleware[GuardrailState, Any, Any]):
     def after_model(self, state: GuardrailState, runtime: Runtime[Any]) -> dict[str, Any] | None:  # noqa: ARG002
         """Put the decision into the state, and end the agent on a block: it would ask again for structured output."""
         answers = _answers(state["messages"])
-        decisions = [get_decision(answer) for answer in answers[-2:]]
-        last = decisions[-1] if decisions else None
+        last = get_decision(answers[-1]) if answers else None
         if last is None:
             return {"guardrail": None} if state.get("guardrail") else None
         update: dict[str, Any] = {"guardrail": decision_json(last)}
-        in_a_row = all(decision is not None and decision.blocked for decision in decisions)
-        if last.blocked and (self.exit_behavior == "end" or (len(decisions) > 1 and in_a_row)):
+        if last.blocked and (self.exit_behavior == "end" or any(map(is_block, answers[-2:-1]))):
             update["jump_to"] = "end"
         return update
 
     @hook_config(can_jump_to=["end"])
     async def aafter_model(self, state: GuardrailState, runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """Do as `after_model`."""
+        """Put the decision into the state, and end the agent on a block; nothing in it waits."""
         return self.after_model(state, runtime)
 
 
 class _AgentsModel(GuardedChatModel):
     """The guarded model of one model call, which knows its own answers again."""
 
-    said: dict[str | None, Snapshot | None] = Field(default_factory=dict, repr=False, exclude=True)
+    answers: dict[str | None, Snapshot | None] = Field(default_factory=dict, repr=False, exclude=True)
     """Its answers by their ids, and as they were where they were judged; what `bind_tools` makes of it shares them."""
 
     def for_one_call(self) -> _AgentsModel:
         """Return a copy that has given no answer yet, and is run as the model is now."""
         _ = self._serialized  # so that copies have it
-        return self.model_copy(update={**mirrored(self.bound), "said": {}})
+        return self.model_copy(update={**mirrored(self.bound), "answers": {}})
 
     def _generate_with_cache(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> ChatResult:
         return self._noted(super()._generate_with_cache(messages, stop, run_manager, **kwargs))
 
@@ -175,14 +166,14 @@ class _AgentsModel(GuardedChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> ChatResult:
         return self._noted(await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs))
 
     def _noted(self, result: ChatResult) -> ChatResult:
         for generation in result.generations:
             message = generation.message
-            self.said[message.id] = _as_judged(message) if METADATA_KEY in message.response_metadata else None
+            self.answers[message.id] = _as_judged(message) if METADATA_KEY in message.response_metadata else None
         return result
 
     def checked(self, response: ModelResponse[Any]) -> ModelResponse[Any]:
@@ -199,8 +190,8 @@ class _AgentsModel(GuardedChatModel):
         return response
 
     def _gave(self, message: AIMessage) -> bool:
-        judged = self.said.get(message.id)
-        return message.id in self.said and (judged is None or judged == _as_judged(message))
+        judged = self.answers.get(message.id)
+        return message.id in self.answers and (judged is None or judged == _as_judged(message))
 
 
 def _as_judged(message: BaseMessage) -> Snapshot:
@@ -209,14 +200,13 @@ def _as_judged(message: BaseMessage) -> Snapshot:
     return kind, {name: value for name, value in fields.items() if name != "name"}
 
 
-def _unless_refused(error: StructuredOutputError) -> ModelResponse[Any]:
-    """Return a refusal that could not be read as structured output: an exception would be tried again elsewhere.
+def _unless_blocked(error: StructuredOutputError) -> ModelResponse[Any]:
+    """Return a block message that could not be read as structured output: an exception would be tried again elsewhere.
 
     Raises:
-        StructuredOutputError: it was no refusal.
+        StructuredOutputError: it was no block message.
     """
-    decision = get_decision(error.ai_message)
-    if decision is None or not decision.blocked:
+    if not is_block(error.ai_message):
         raise error
     return ModelResponse(result=[error.ai_message])
 

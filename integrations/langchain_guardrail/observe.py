@@ -49,7 +49,7 @@ class Started(BaseCallbackHandler):
         run_id: UUID,
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
-        **kwargs: Any,  # noqa: ANN401, ARG002
+        **kwargs: Any,  # noqa: ARG002
     ) -> None:
         """Take down which run it is."""
         self.run_id, self.tags, self.metadata = run_id, tags or [], metadata or {}
@@ -63,21 +63,21 @@ def announce(decision: Decision, run: Run | None) -> None:
     if run is not None:
         _annotate(decision, run)
         manager = CallbackManager(run.handlers, tags=run.tags, metadata=run.metadata)
-        with _heard(decision):
+        with _logging_failures(decision):
             manager.on_custom_event(EVENT, decision_json(decision), run_id=run.run_id)
 
 
 async def aannounce(decision: Decision, run: Run | None) -> None:
-    """Do as `announce`."""
+    """Send the custom event to asynchronous callbacks too, and annotate the run."""
     if run is not None:
         _annotate(decision, run)
         manager = AsyncCallbackManager(run.handlers, tags=run.tags, metadata=run.metadata)
-        with _heard(decision):
+        with _logging_failures(decision):
             await manager.on_custom_event(EVENT, decision_json(decision), run_id=run.run_id)
 
 
 @contextmanager
-def _heard(decision: Decision) -> Iterator[None]:
+def _logging_failures(decision: Decision) -> Iterator[None]:
     """Log what a handler raises: a decision stays a value, which no fallback goes round."""
     try:
         yield
@@ -86,7 +86,7 @@ def _heard(decision: Decision) -> Iterator[None]:
 
 
 def _annotate(decision: Decision, run: Run) -> None:
-    told: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "guardrail_decision": decision.id,
         "guardrail_action": str(decision.action),
         "guardrail_reasons": [str(reason) for reason in decision.reasons],
@@ -94,4 +94,4 @@ def _annotate(decision: Decision, run: Run) -> None:
     for handler in run.handlers:
         traced = handler.run_map.get(str(run.run_id)) if isinstance(handler, BaseTracer | AsyncBaseTracer) else None
         if traced is not None:
-            traced.add_metadata(told)
+            traced.add_metadata(metadata)

@@ -129,7 +129,7 @@ def string_payload(text: str, *, addresses: bool = True) -> str | None:
 
 
 def find_payload(
-    value: Any,  # noqa: ANN401
+    value: Any,
     where: str,
     *,
     references: bool = False,
@@ -166,7 +166,7 @@ class _Search:
         self._seen: dict[int, object] = {}
         """Values by id, kept so that no other value gets the id of one that was made on the way."""
 
-    def walk(self, value: Any, depth: int) -> _Found | None:  # noqa: ANN401, PLR0911 - one per kind
+    def walk(self, value: Any, depth: int) -> _Found | None:  # noqa: PLR0911 - one per kind
         if isinstance(value, str):
             found = string_payload(value, addresses=self._addresses)
             return (f"{found} in", "") if found else None
@@ -217,7 +217,7 @@ class _Search:
                 return what, f"[{name[:40]!r}]{below}"
         return None
 
-    def _field(self, key: str, item: Any, depth: int) -> _Found | None:  # noqa: ANN401
+    def _field(self, key: str, item: Any, depth: int) -> _Found | None:
         if key in OPAQUE_KEYS:
             sealed = item.values() if isinstance(item, Mapping) else [item]
             opaque = all(isinstance(token, str | None) and not (token and text_payload(token)) for token in sealed)
@@ -228,7 +228,7 @@ class _Search:
             return "the address of a medium in", ""
         return self.walk(item, depth + 1)
 
-    def _refers(self, key: str, item: Any) -> bool:  # noqa: ANN401
+    def _refers(self, key: str, item: Any) -> bool:
         if self._schema and isinstance(item, Mapping):
             return False
         if key in _KEPT:

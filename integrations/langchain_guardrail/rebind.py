@@ -17,13 +17,13 @@ from langchain_core.runnables import (
 from langchain_core.runnables.base import RunnableBindingBase
 
 from guardrail.errors import ConfigurationError
-from langchain_guardrail.blocked import get_decision
+from langchain_guardrail.blocked import is_block
 
 Place = Callable[[BaseChatModel], Runnable[Any, Any]]
 
 
-def rebind(made: Runnable[Any, Any], place: Place) -> Runnable[Any, Any]:
-    """Return what a model made of itself, with the guarded model in its place.
+def rebind(chain: Runnable[Any, Any], place: Place) -> Runnable[Any, Any]:
+    """Return what a model makes of itself, with the guarded model in its place.
 
     Raises:
         ConfigurationError: no model can be seen in it, so that the model would answer unchecked.
@@ -34,34 +34,34 @@ def rebind(made: Runnable[Any, Any], place: Place) -> Runnable[Any, Any]:
         found.append(model)
         return place(model)
 
-    guarded = _changed(made, seen)
+    guarded = _with_model(chain, seen)
     if not found:
         raise ConfigurationError(
-            f"the model cannot be seen in the {type(made).__name__} that it made of itself: guard that instead, "
+            f"the model cannot be seen in the {type(chain).__name__} that it made of itself: guard that instead, "
             "by GuardedRunnable(model.bind_tools(...), guard)"
         )
     return guarded
 
 
-def _changed(made: Runnable[Any, Any], seen: Place) -> Runnable[Any, Any]:
-    match made:
+def _with_model(chain: Runnable[Any, Any], seen: Place) -> Runnable[Any, Any]:
+    match chain:
         case BaseChatModel():
-            return seen(made)
+            return seen(chain)
         case RunnableBindingBase():
-            return made.model_copy(update={"bound": _changed(made.bound, seen)})
+            return chain.model_copy(update={"bound": _with_model(chain.bound, seen)})
         case RunnableSequence():
-            return RunnableSequence(*(_changed(step, seen) for step in made.steps), name=made.name)
+            return RunnableSequence(*(_with_model(step, seen) for step in chain.steps), name=chain.name)
         case RunnableParallel():
-            steps = {name: _changed(step, seen) for name, step in made.steps__.items()}
-            return made.model_copy(update={"steps__": steps})
+            steps = {name: _with_model(step, seen) for name, step in chain.steps__.items()}
+            return chain.model_copy(update={"steps__": steps})
         case RunnableWithFallbacks():
-            others = [_changed(other, seen) for other in made.fallbacks]
-            return made.model_copy(update={"runnable": _changed(made.runnable, seen), "fallbacks": others})
-    return made
+            others = [_with_model(other, seen) for other in chain.fallbacks]
+            return chain.model_copy(update={"runnable": _with_model(chain.runnable, seen), "fallbacks": others})
+    return chain
 
 
-def unless_refused(chain: Runnable[Any, Any]) -> Runnable[Any, Any]:
-    """Let a model's refusal go round the parsers behind it, as None: parsing it would raise, and that invites retries.
+def unless_blocked(chain: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    """Let a block message go round the parsers behind the model, as None: parsing it would raise, and invite retries.
 
     Args:
         chain: a guarded model, and parsers of its answers.
@@ -70,59 +70,54 @@ def unless_refused(chain: Runnable[Any, Any]) -> Runnable[Any, Any]:
         return chain
     model, *parsers = chain.steps
     parser = parsers[0] if len(parsers) == 1 else RunnableSequence(*parsers)
-    return RunnableSequence(model, UnlessRefused(parser), name=chain.name)
+    return RunnableSequence(model, UnlessBlocked(parser), name=chain.name)
 
 
-class UnlessRefused(Runnable[BaseMessage, Any]):
-    """Parsers that a refusal passes by, as None."""
+class UnlessBlocked(Runnable[BaseMessage, Any]):
+    """Parsers that a block message passes by, as None."""
 
     def __init__(self, bound: Runnable[Any, Any]) -> None:
         self.bound = bound
 
     @property
-    def OutputType(self) -> Any:  # noqa: ANN401, N802
+    def OutputType(self) -> Any:
         """What the parsers yield."""
         return self.bound.OutputType
 
-    def invoke(self, input: BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002, ANN401
-        """Parse an answer; None for a refusal."""
-        return None if _refused(input) else self.bound.invoke(input, config, **kwargs)
+    def invoke(self, input: BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Parse an answer; None for a block message."""
+        return None if is_block(input) else self.bound.invoke(input, config, **kwargs)
 
-    async def ainvoke(self, input: BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002, ANN401
-        """Do as `invoke`."""
-        return None if _refused(input) else await self.bound.ainvoke(input, config, **kwargs)
+    async def ainvoke(self, input: BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Parse an answer where the parsers do so asynchronously; None for a block message."""
+        return None if is_block(input) else await self.bound.ainvoke(input, config, **kwargs)
 
     def transform(
         self,
-        input: Iterator[BaseMessage],  # noqa: A002
+        input: Iterator[BaseMessage],
         config: RunnableConfig | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> Iterator[Any]:
-        """Parse answers while they come in; a refusal comes whole."""
+        """Parse answers while they come in; a block message comes whole."""
         for first in input:
-            if _refused(first):
+            if is_block(first):
                 yield None
             else:
                 yield from self.bound.transform(_again(first, input), config, **kwargs)
 
     async def atransform(
         self,
-        input: AsyncIterator[BaseMessage],  # noqa: A002
+        input: AsyncIterator[BaseMessage],
         config: RunnableConfig | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> AsyncIterator[Any]:
-        """Do as `transform`."""
+        """Parse answers while they come in, asynchronously; a block message comes whole."""
         async for first in input:
-            if _refused(first):
+            if is_block(first):
                 yield None
             else:
                 async for parsed in self.bound.atransform(_aagain(first, input), config, **kwargs):
                     yield parsed
-
-
-def _refused(message: object) -> bool:
-    decision = get_decision(message) if isinstance(message, BaseMessage) else None
-    return decision is not None and decision.blocked
 
 
 def _again(first: BaseMessage, rest: Iterator[BaseMessage]) -> Iterator[BaseMessage]:

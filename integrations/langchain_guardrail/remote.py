@@ -156,7 +156,7 @@ class _Network(httpcore.NetworkBackend):
         port: int,
         timeout: float | None = None,  # noqa: ARG002 - the deadline's
         local_address: str | None = None,  # noqa: ARG002
-        socket_options: Any = None,  # noqa: ANN401
+        socket_options: Any = None,
     ) -> httpcore.NetworkStream:
         """Connect to the first address that answers, of those that were checked."""
         error: Exception = ImageError(f"the host {host} of a remote image cannot be reached")
@@ -197,7 +197,7 @@ class _Stream(httpcore.NetworkStream):
         stream = self._stream.start_tls(ssl_context, server_hostname, _left(self._deadline))
         return _Stream(stream, self._deadline)
 
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401
+    def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
 
@@ -254,7 +254,7 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _within(timeout: float, resolve: Any) -> Sequence[str]:  # noqa: ANN401
+def _within(timeout: float, resolve: Any) -> Sequence[str]:
     """Resolve within a time, which the system's resolver does not know of."""
     executor = ThreadPoolExecutor(1, thread_name_prefix="guardrail-resolve")
     try:

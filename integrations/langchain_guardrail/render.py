@@ -48,7 +48,7 @@ class Unread(Exception):  # noqa: N818 - a finding about an answer, not an error
     """Something in an answer cannot be written out, so it cannot be judged."""
 
 
-def render(value: Any) -> str:  # noqa: ANN401
+def render(value: Any) -> str:
     """Write a value as JSON, but strings as they are: an escaped new line would hide a word from a lexicon.
 
     Raises:
@@ -68,19 +68,19 @@ def calls_text(message: BaseMessage) -> str:
     )
 
 
-def answer_text(output: Any, asked: Iterable[Snapshot] = ()) -> str:  # noqa: ANN401
+def answer_text(output: Any, request: Iterable[Snapshot] = ()) -> str:
     """Return all of a chain's answer that is judged: text first, then other blocks, tool calls and extras.
 
     Args:
         output: what the chain gave.
-        asked: the request's messages. A conversation in the output (a state with `messages`) often begins with them;
+        request: the request's messages. A conversation in the output (a state with `messages`) often begins with them;
             everything else in it is the answer, whatever its role.
 
     Raises:
         Unread: something in it cannot be written out.
     """
     with _unread_if_it_fails(output):
-        return _Writer(asked).answer(output)
+        return _Writer(request).answer(output)
 
 
 def snapshot(message: BaseMessage) -> Snapshot:
@@ -101,12 +101,12 @@ def _unread_if_it_fails(value: object) -> Iterator[None]:
 class _Writer:
     """One walk through an output."""
 
-    def __init__(self, asked: Iterable[Snapshot] = ()) -> None:
-        self._asked = tuple(asked)
+    def __init__(self, request: Iterable[Snapshot] = ()) -> None:
+        self._request = tuple(request)
         self._open: set[int] = set()
         """Containers that the walk is inside of: one that holds itself cannot be written out."""
 
-    def answer(self, value: Any) -> str:  # noqa: ANN401
+    def answer(self, value: Any) -> str:
         """Write what a chain gave: messages and their fields line by line, other values as `value` does."""
         if isinstance(value, str):
             return str.__str__(value)
@@ -118,7 +118,7 @@ class _Writer:
             return self._within(value, lambda: "\n".join(map(self.answer, self._new(value))))
         return self.value(value)
 
-    def value(self, value: Any) -> str:  # noqa: ANN401, PLR0911 - one per kind
+    def value(self, value: Any) -> str:  # noqa: PLR0911 - one per kind
         """Write any value as JSON."""
         if value is None or isinstance(value, _SCALARS):
             return str(value)
@@ -152,7 +152,7 @@ class _Writer:
 
     def _new(self, items: Iterable[Any]) -> Iterator[Any]:
         """Leave the request's messages out of a conversation, each once."""
-        known = list(self._asked)
+        known = list(self._request)
         for item in items:
             if known and isinstance(item, BaseMessage) and (seen := snapshot(item)) in known:
                 known.remove(seen)
@@ -164,13 +164,12 @@ class _Writer:
         yield str(message.text)
         if isinstance(message.content, list):
             for block in message.content:
-                if isinstance(block, dict):
-                    block = {k: v for k, v in block.items() if v is not None and v not in ("", [], {})}  # noqa: PLW2901
-                if isinstance(block, dict) and block.get("type") == "text" and set(block) <= _TEXT_BLOCK:
-                    yield str(block.get("text", ""))
-                    yield str(block.get("id") or "")
+                said = _filled(block) if isinstance(block, dict) else block
+                if isinstance(said, dict) and said.get("type") == "text" and set(said) <= _TEXT_BLOCK:
+                    yield str(said.get("text", ""))
+                    yield str(said.get("id") or "")
                 else:
-                    yield self.answer(block) if isinstance(block, str) else self.value(block)
+                    yield self.answer(said) if isinstance(said, str) else self.value(said)
         yield calls_text(message)
         fields = attributes(message)
         decided = {METADATA_KEY} if get_decision(message) is not None else set()
@@ -182,8 +181,12 @@ class _Writer:
             fields.pop(name, None)
         if isinstance(message.id, str) and _OWN_ID.fullmatch(message.id):
             del fields["id"]
-        if rest := {name: item for name, item in fields.items() if item is not None and item not in ("", [], {})}:
+        if rest := _filled(fields):
             yield self.value(rest)
+
+
+def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: item for name, item in fields.items() if item is not None and item not in ("", [], {})}
 
 
 def notes_text(metadata: Mapping[str, Any] | None) -> str:

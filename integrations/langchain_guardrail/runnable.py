@@ -19,7 +19,8 @@ from guardrail.errors import ConfigurationError
 from guardrail.guard import Guard
 from guardrail.policy import Decision
 from guardrail.prompts import Prompt
-from langchain_guardrail.blocked import REFUSAL, Refusal, Shape, attach, check_shape, say, shape_like, shape_of
+from langchain_guardrail import langgraph_keys
+from langchain_guardrail.blocked import REFUSAL, BlockMessage, Shape, attach, check_shape, say, shape_like, shape_of
 from langchain_guardrail.content import Request, messages_of
 from langchain_guardrail.gate import Gate, MediaInText, OnBlock, Passage
 from langchain_guardrail.memory import memories
@@ -28,7 +29,7 @@ from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.render import Snapshot, answer_text, snapshot
 from langchain_guardrail.together import Together
 
-_REMEMBERED = (
+_MEDIA_IN_MEMORY = (
     "media in the chain's memory of the conversation, which this door cannot certify with what is new: guard the model "
     "behind the memory, by GuardedChatModel or GuardrailMiddleware"
 )
@@ -84,7 +85,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         bound: Runnable[Any, Any],
         guard: Guard,
         *,
-        refusal: Refusal = None,
+        refusal: BlockMessage = None,
         on_block: OnBlock = "refuse",
         on_decision: Callable[[Decision], None] | None = None,
         remote: RemoteImages | None = None,
@@ -95,14 +96,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
             raise ConfigurationError(f"first the chain, a Runnable, then the guard; got {type(bound).__name__}")
         self.bound = bound
         self.name = name
-        self._gate = Gate(
-            guard,
-            refusal=refusal,
-            on_block=on_block,
-            on_decision=on_decision,
-            remote=remote,
-            media_in_text=media_in_text,
-        )
+        self._gate = Gate(guard, refusal, on_block, on_decision, remote, media_in_text)
         self._memories = memories(bound)
         self._shape = shape_of(bound)
         drawn = guard.policy.release == "certified"
@@ -116,7 +110,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
     def __repr__(self) -> str:
         return f"GuardedRunnable({self.bound!r}, {self.guard!r})"
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002, ANN401
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run the chain behind the guard.
 
         Raises:
@@ -126,27 +120,23 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         if request is None:
             return self.bound.invoke(input, config, **kwargs)
 
-        def guarded(_: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Any:  # noqa: ANN401
+        def guarded(_: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig) -> Any:
             return self._run(request, run_manager, config, kwargs)
 
         return self._call_with_config(guarded, input, config)
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002, ANN401
-        """Do as `invoke`; the event loop stays free."""
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Run the chain behind the guard while the event loop stays free; raises as `invoke`."""
         request = await self._aread(input, config, kwargs)
         if request is None:
             return await self.bound.ainvoke(input, config, **kwargs)
 
-        async def guarded(
-            _: Any,  # noqa: ANN401
-            run_manager: AsyncCallbackManagerForChainRun,
-            config: RunnableConfig,
-        ) -> Any:  # noqa: ANN401
+        async def guarded(_: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig) -> Any:
             return await self._arun(request, run_manager, config, kwargs)
 
         return await self._acall_with_config(guarded, input, config)
 
-    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002, ANN401
+    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
         """Stream the chain; of a request with media, the judged answer as one chunk."""
         request = self._read(input, config, kwargs)
         if request is None:
@@ -161,8 +151,8 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
 
         yield from self._transform_stream_with_config(iter([input]), guarded, config)
 
-    async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:  # noqa: A002, ANN401
-        """Do as `stream`."""
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
+        """Stream the chain asynchronously; of a request with media, the judged answer as one chunk."""
         request = await self._aread(input, config, kwargs)
         if request is None:
             async for chunk in self.bound.astream(input, config, **kwargs):
@@ -181,30 +171,27 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         async for chunk in self._atransform_stream_with_config(one(), guarded, config):
             yield chunk
 
-    def _read(self, value: Any, config: RunnableConfig | None, options: dict[str, Any]) -> Request | None:  # noqa: ANN401
+    def _read(self, value: Any, config: RunnableConfig | None, options: dict[str, Any]) -> Request | None:
         request = self._gate.read(value, options, settings_of(config))
         return self._with_memory(request, [memory.read(config) for memory in self._memories], value)
 
-    async def _aread(self, value: Any, config: RunnableConfig | None, options: dict[str, Any]) -> Request | None:  # noqa: ANN401
+    async def _aread(self, value: Any, config: RunnableConfig | None, options: dict[str, Any]) -> Request | None:
         request = self._gate.read(value, options, settings_of(config))
         return self._with_memory(request, [await memory.aread(config) for memory in self._memories], value)
 
-    def _with_memory(self, request: Request | None, remembered: list[Any], value: Any) -> Request | None:  # noqa: ANN401
+    def _with_memory(self, request: Request | None, remembered: list[Any], value: Any) -> Request | None:
         """Add media that the chain remembers, which cannot be certified here together with what is new."""
         if all(self._gate.read(each) is None for each in remembered):
             return request
         request = request or Request((), Prompt(()), (), lambda _: value, value)
-        return replace(request, unchecked=(*request.unchecked, _REMEMBERED))
+        return replace(request, unchecked=(*request.unchecked, _MEDIA_IN_MEMORY))
 
     @contextmanager
-    def _together(
-        self,
-        inputs: Sequence[Any],
-        config: Any,  # noqa: ANN401
-        options: dict[str, Any],
-    ) -> Iterator[Runnable[Any, Any]]:
+    def _together(self, inputs: Sequence[Any], config: Any, options: dict[str, Any]) -> Iterator[Runnable[Any, Any]]:
         configs = config if isinstance(config, Sequence) else [config] * len(inputs)
-        read = (self._gate.read(value, options, settings_of(own)) for value, own in zip(inputs, configs, strict=False))
+        read = (
+            self._gate.read(value, options, settings_of(each)) for value, each in zip(inputs, configs, strict=False)
+        )
         if len(configs) == len(inputs) and not self._memories and all(request is None for request in read):
             yield self.bound
             return
@@ -219,12 +206,12 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         run_manager: CallbackManagerForChainRun,
         config: RunnableConfig,
         options: dict[str, Any],
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:
         answer = _Answer(self._shape)
 
-        def ask(forwarded: Any, inner: RunnableConfig) -> Any:  # noqa: ANN401
-            answer.asked(forwarded)
-            return answer.came(self.bound.invoke(forwarded, inner, **options))
+        def ask(forwarded: Any, inner: RunnableConfig) -> Any:
+            answer.note_request(forwarded)
+            return answer.note_output(self.bound.invoke(forwarded, inner, **options))
 
         passage = self._gate.run(request, ask, answer.written, config=config)
         announce(passage.decision, run_manager)
@@ -236,25 +223,25 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         run_manager: AsyncCallbackManagerForChainRun,
         config: RunnableConfig,
         options: dict[str, Any],
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:
         answer = _Answer(self._shape)
 
-        async def ask(forwarded: Any, inner: RunnableConfig) -> Any:  # noqa: ANN401
-            answer.asked(forwarded)
-            return answer.came(await self.bound.ainvoke(forwarded, inner, **options))
+        async def ask(forwarded: Any, inner: RunnableConfig) -> Any:
+            answer.note_request(forwarded)
+            return answer.note_output(await self.bound.ainvoke(forwarded, inner, **options))
 
         passage = await self._gate.arun(request, ask, answer.written, config=config)
         await aannounce(passage.decision, run_manager)
         return self._released(passage, answer.shape)
 
-    def _released(self, passage: Passage[Any], shape: Shape) -> Any:  # noqa: ANN401
+    def _released(self, passage: Passage[Any], shape: Shape) -> Any:
         """Return what the caller gets."""
         decision = passage.decision
         self._gate.tell(decision)
         if decision.blocked:
-            said = self._gate.refused(decision)
-            made = callable(self._gate.refusal) and said is not REFUSAL
-            return said if made else say(said, shape, decision)
+            message = self._gate.block_message(decision)
+            whole = callable(self._gate.refusal) and message is not REFUSAL
+            return message if whole else say(message, shape, decision)
         if passage.drawn is not None:
             return say(passage.drawn, shape, decision)
         return attach(passage.output, decision)
@@ -264,12 +251,12 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
         return super().get_name(suffix, name=name or self.name or f"Guarded<{self.bound.get_name()}>")
 
     @property
-    def InputType(self) -> Any:  # noqa: ANN401, N802
+    def InputType(self) -> Any:
         """What the chain takes."""
         return self.bound.InputType
 
     @property
-    def OutputType(self) -> Any:  # noqa: ANN401, N802
+    def OutputType(self) -> Any:
         """What the chain yields."""
         return self.bound.OutputType
 
@@ -294,10 +281,7 @@ class GuardedRunnable(Together, Runnable[Any, Any]):
 def settings_of(config: RunnableConfig | None) -> dict[str, Any]:
     """Return what a chain's parts can read in their config, the parent run's included; not a graph's own matters."""
     inherited = (var_child_runnable_config.get() or RunnableConfig()).get("configurable") or {}
-    configurable = {**inherited, **((config or RunnableConfig()).get("configurable") or {})}
-    settings = {name: value for name, value in configurable.items() if not name.startswith("__pregel_")}
-    context = getattr(configurable.get("__pregel_runtime"), "context", None)
-    return settings if context is None else {**settings, "context": context}
+    return langgraph_keys.settings({**inherited, **((config or RunnableConfig()).get("configurable") or {})})
 
 
 class _Answer:
@@ -305,20 +289,20 @@ class _Answer:
 
     def __init__(self, shape: Shape | None) -> None:
         self.shape: Shape = shape or "message"
-        """What a refusal is to look like: the answer, once it is known."""
-        self._asked: list[Snapshot] = []
+        """What a block message is to look like: the answer, once it is known."""
+        self._request: list[Snapshot] = []
 
-    def asked(self, value: Any) -> None:  # noqa: ANN401
+    def note_request(self, value: Any) -> None:
         """Take the request's messages down before the chain can change them; one that fails will be judged."""
         for message in messages_of(value):
             with suppress(Exception):
-                self._asked.append(snapshot(message))
+                self._request.append(snapshot(message))
 
-    def came(self, output: Any) -> Any:  # noqa: ANN401
+    def note_output(self, output: Any) -> Any:
         """Note what the chain gave."""
         self.shape = shape_like(output) or self.shape
         return output
 
-    def written(self, output: Any) -> str:  # noqa: ANN401
+    def written(self, output: Any) -> str:
         """Write the answer out."""
-        return answer_text(output, self._asked)
+        return answer_text(output, self._request)

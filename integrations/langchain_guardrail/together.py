@@ -17,7 +17,7 @@ class Together(Runnable[Any, Any]):
     def _together(
         self,
         inputs: Sequence[Any],
-        config: Any,  # noqa: ANN401
+        config: Any,
         options: dict[str, Any],
     ) -> AbstractContextManager[Runnable[Any, Any]]:
         """Give what serves a batch: a door like this one, or what is behind it where there is only text."""
@@ -25,10 +25,10 @@ class Together(Runnable[Any, Any]):
     def batch(
         self,
         inputs: list[Any],
-        config: Any = None,  # noqa: ANN401 - a config, or one for each; base classes differ in how they say so
+        config: Any = None,  # a config, or one for each; base classes differ in how they say so
         *,
         return_exceptions: bool = False,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> list[Any]:
         """Run on several inputs; those with media are certified together."""
         with self._together(inputs, config, kwargs) as door:
@@ -38,12 +38,12 @@ class Together(Runnable[Any, Any]):
     async def abatch(
         self,
         inputs: list[Any],
-        config: Any = None,  # noqa: ANN401
+        config: Any = None,
         *,
         return_exceptions: bool = False,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> list[Any]:
-        """Do as `batch`."""
+        """Run on several inputs as concurrent tasks; those with media are certified together."""
         with self._together(inputs, config, kwargs) as door:
             batch = Runnable.abatch if isinstance(door, Together) else type(door).abatch
             return await batch(door, inputs, config, return_exceptions=return_exceptions, **kwargs)
@@ -51,12 +51,12 @@ class Together(Runnable[Any, Any]):
     def batch_as_completed(
         self,
         inputs: Sequence[Any],
-        config: Any = None,  # noqa: ANN401
+        config: Any = None,
         *,
         return_exceptions: bool = False,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> Iterator[tuple[int, Any]]:
-        """Do as `batch`; each result comes when it is ready, with the number of its input."""
+        """Run on several inputs; each result comes when it is ready, with the number of its input."""
         options: Any = {"return_exceptions": return_exceptions, **kwargs}
         with self._together(inputs, config, kwargs) as door:
             batch = Runnable.batch_as_completed if isinstance(door, Together) else type(door).batch_as_completed
@@ -65,12 +65,12 @@ class Together(Runnable[Any, Any]):
     async def abatch_as_completed(
         self,
         inputs: Sequence[Any],
-        config: Any = None,  # noqa: ANN401
+        config: Any = None,
         *,
         return_exceptions: bool = False,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> AsyncIterator[tuple[int, Any]]:
-        """Do as `batch_as_completed`."""
+        """Run on several inputs as concurrent tasks; each result comes when it is ready, with its input's number."""
         options: Any = {"return_exceptions": return_exceptions, **kwargs}
         with self._together(inputs, config, kwargs) as door:
             batch = Runnable.abatch_as_completed if isinstance(door, Together) else type(door).abatch_as_completed
