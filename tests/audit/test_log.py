@@ -161,7 +161,7 @@ def test_a_database_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "new.db") as plain:
         plain.execute("UPDATE guardrail_migrations SET version_num = '0099'")
     plain.close()
-    with pytest.raises(AuditError, match="newer guardrail.*0099.*upgrade"):
+    with pytest.raises(AuditError, match=r"newer guardrail.*0099.*upgrade"):
         AuditLog(tmp_path / "new.db")
 
 
