@@ -14,8 +14,6 @@ from sqlalchemy import Connection, Engine, MetaData, column, func, inspect, sele
 
 from guardrail.errors import AuditError
 
-FIRST = "0001"
-"""The migration that makes the tables as versions before migrations wrote them."""
 VERSION_TABLE = "guardrail_migrations"
 """Not alembic's own name: an application may keep its tables, and its migrations, in the same database."""
 _FOLDER = Path(__file__).with_name("migrations")
@@ -48,16 +46,14 @@ def migrate(engine: Engine) -> None:
 @contextmanager
 def _alone(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that excludes those of other processes that migrate, tables included."""
-    sqlite = engine.dialect.name == "sqlite"
-    # sqlite3 begins transactions by itself, and not before CREATE TABLE; without its help BEGIN is ours to say, and a
-    # transaction that is to write waits for others only if it says so at once. Commit and rollback are as ever.
-    level = {"isolation_level": "AUTOCOMMIT"} if sqlite else {}
-    with engine.connect().execution_options(**level) as connection, connection.begin():
-        if sqlite:
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            # sqlite3 would begin a transaction at the first INSERT, not at CREATE TABLE; and one that begins by reading
+            # is not let wait when it comes to write.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         elif engine.dialect.name == "postgresql":
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-            # All who write wait behind a change of a table that waits for one who reads: better to give up.
+            # Behind a change of a table that waits for a reader, all writers wait: better to give up.
             connection.execute(text("SET LOCAL lock_timeout = '10s'"))
         yield connection
 
@@ -85,7 +81,8 @@ def _unrecorded(connection: Connection, scripts: ScriptDirectory) -> str | None:
     Raises:
         AuditError: it has some, and not exactly those of the first migration.
     """
-    first: MetaData = scripts.get_revision(FIRST).module.tables
+    start = scripts.get_base()
+    first: MetaData = scripts.get_revision(str(start)).module.tables
     there = [name for name in sorted(first.tables) if inspect(connection).has_table(name)]
     if not there:
         return None
@@ -99,7 +96,7 @@ def _unrecorded(connection: Connection, scripts: ScriptDirectory) -> str | None:
     versions = list(connection.scalars(select(table("guardrail_schema", column("version")))))
     if versions not in ([], [1]):  # none: its maker was stopped before it had written the number
         raise AuditError(f"the audit log has schema version {versions}, this guardrail knows 1: name another log")
-    return FIRST
+    return start
 
 
 def _differences(connection: Connection, expected: MetaData) -> Iterator[str]:

@@ -84,6 +84,15 @@ def test_threads_that_open_a_new_log_at_once_all_open_it(tmp_path: Path) -> None
         assert list(pool.map(open_it, range(8))) == [0] * 8
 
 
+def test_who_writes_a_file_that_is_not_yet_in_wal_mode_is_waited_for(tmp_path: Path) -> None:
+    with database("sqlite", tmp_path, old=True) as url:
+        writer = create_engine(url).connect()
+        writer.exec_driver_sql("BEGIN IMMEDIATE")
+        threading.Timer(0.5, writer.close).start()
+        with AuditLog(url) as log:
+            assert_the_old_log_is_whole(log)
+
+
 @each_engine
 def test_migrations_lead_to_the_tables_that_the_code_uses(engine: str, tmp_path: Path) -> None:
     with database(engine, tmp_path) as url:
