@@ -16,7 +16,7 @@ _SQLITE = {
     sqlite3.SQLITE_ERROR: "its tables are not those of the log: name another file",
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_IOERR: "its disk cannot be read or written",
-    sqlite3.SQLITE_NOTADB: "its file is no SQLite database: name another file",
+    sqlite3.SQLITE_NOTADB: "its file is no SQLite database: is it a database of decisions? Name another file",
     sqlite3.SQLITE_PERM: "its file may not be used: check its permissions",
     sqlite3.SQLITE_READONLY: "its file is read-only: check the permissions of file and folder",
 }
