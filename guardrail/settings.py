@@ -165,8 +165,8 @@ class Settings(BaseSettings):
             store=store,
             budget=self.make_budget(store),
             near=self.make_near(store),
-            audit=self.make_audit(),
-            overrides=self.make_overrides(),
+            audit=(log := self.make_audit()),
+            overrides=self.make_overrides(log),
         )
 
     def make_replicas(self) -> list[VisionLanguageModel]:
@@ -278,9 +278,9 @@ class Settings(BaseSettings):
         """Open the audit log; None where none is named."""
         return None if self.audit is None else AuditLog(self.audit.get_secret_value())
 
-    def make_overrides(self) -> Overrides | None:
-        """Open the operators' overrides, which stand with the audit log."""
-        return None if self.audit is None else Overrides(self.audit.get_secret_value())
+    def make_overrides(self, log: AuditLog | None = None) -> Overrides | None:
+        """Open the operators' overrides, which stand with the audit log; they use its connections where it is open."""
+        return None if self.audit is None else Overrides(log or self.audit.get_secret_value())
 
     def make_signer(self) -> Signer | None:
         """Return what signs entries: by the signing keys, else by the key of the noise; None where there is neither.

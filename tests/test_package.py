@@ -44,6 +44,7 @@ def test_a_built_wheel_installs_and_certifies_elsewhere(tmp_path: Path) -> None:
     code = "import guardrail, langchain_guardrail as l; print(guardrail.__file__, l.__file__)"
     assert run(binaries / "python", "-c", code, cwd=tmp_path).count(str(site)) == 2
     assert run(binaries / "guardrail", "--version", cwd=tmp_path).strip() == f"guardrail {__version__}"
+    run(binaries / "guardrail", "audit", "list", "--log", "sqlite:///audit.db", cwd=tmp_path)
     drawn = sample_sign(np.random.default_rng(1), "held_out", words=["tea"], contrast=(0.8, 0.8))
     draw_sign(drawn).save(tmp_path / "tea.png")
     options = ("--prompt", "Follow the sign.", "--samples", "20", "--json")

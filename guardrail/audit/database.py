@@ -1,9 +1,12 @@
-"""The database of the audit log: its tables, and how it is opened."""
+"""The database of the audit log: today's tables, to which `migrations` lead, and how it is opened."""
 
 from __future__ import annotations
 
+import random
+import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import (
@@ -11,7 +14,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
-    Engine,
     Float,
     Index,
     Integer,
@@ -21,19 +23,15 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
-    insert,
-    select,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from guardrail.audit.failures import failure
+from guardrail.audit.migrate import migrate
 from guardrail.errors import AuditError, ConfigurationError
 
-SCHEMA_VERSION = 1
-"""Raised whenever a table changes; a database of another version is refused, not misread."""
-
 _metadata = MetaData()
-schema = Table("guardrail_schema", _metadata, Column("version", Integer, primary_key=True, autoincrement=False))
 decisions = Table(
     "decisions",
     _metadata,
@@ -69,77 +67,76 @@ overrides = Table(
 )
 
 
-def connect(url_or_path: str | Path) -> Engine:
-    """Open a database, and make its tables where they are missing.
+class Database:
+    """An open database of decisions and overrides: its connections, and transactions on them.
 
     Args:
         url_or_path: SQLAlchemy's URL, or the path of a SQLite file, made if it is missing.
 
     Raises:
         ConfigurationError: not a URL that SQLAlchemy reads, or its driver is not installed.
-        AuditError: it cannot be opened, or is of another version.
+        AuditError: it cannot be opened, or its tables are a newer version's or somebody else's.
     """
-    given = str(url_or_path)
-    url = given if "://" in given else f"sqlite:///{given}"
-    try:
-        dialect = make_url(url).get_backend_name()
-        engine = create_engine(url, pool_pre_ping=dialect != "sqlite", hide_parameters=True)
-    except (ArgumentError, ValueError) as error:
-        raise ConfigurationError(
-            "the audit log is no path and no database URL that SQLAlchemy knows, such as sqlite:///audit.db or "
-            "postgresql+psycopg://…"
-        ) from error
-    except ImportError as error:
-        raise ConfigurationError(f"the audit log's database needs {error.name}: install it") from error
-    if dialect == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-    try:
-        _metadata.create_all(engine)
-        _check_version(engine)
-    except SQLAlchemyError as error:
-        engine.dispose()
-        away = isinstance(error, OperationalError)
-        remedy = "check that it can be reached and written to" if away else "is it a database of decisions?"
-        raise AuditError(f"the audit log cannot be opened ({type(error).__name__}): {remedy}") from None
-    except AuditError:
-        engine.dispose()
-        raise
-    return engine
+
+    def __init__(self, url_or_path: str | Path) -> None:
+        given = str(url_or_path)
+        url = given if "://" in given else f"sqlite:///{given}"
+        try:
+            dialect = make_url(url).get_backend_name()
+            self._engine = create_engine(url, pool_pre_ping=dialect != "sqlite", hide_parameters=True)
+        except (ArgumentError, ValueError) as error:
+            raise ConfigurationError(
+                "the audit log is no path and no database URL that SQLAlchemy knows, such as sqlite:///audit.db or "
+                "postgresql+psycopg://…"
+            ) from error
+        except ImportError as error:
+            raise ConfigurationError(f"the audit log's database needs {error.name}: install it") from error
+        if dialect == "sqlite":
+            event.listen(self._engine, "connect", _prepare_sqlite)
+        try:
+            migrate(self._engine)
+        except SQLAlchemyError as error:
+            self.close()
+            raise failure("opened", error) from None
+        except AuditError:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        return repr(self._engine.url.render_as_string(hide_password=True))
+
+    @contextmanager
+    def transaction(self, what: str) -> Iterator[Connection]:
+        """Open a transaction.
+
+        Args:
+            what: what cannot be done if it fails: "the audit log cannot be {what}".
+
+        Raises:
+            AuditError: the database failed.
+        """
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise failure(what, error) from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
 
 
-@contextmanager
-def connected(engine: Engine, what: str) -> Iterator[Connection]:
-    """Open a transaction.
-
-    Args:
-        engine: from `connect`.
-        what: what cannot be done if it fails: "the audit log cannot be {what}".
-
-    Raises:
-        AuditError: the database failed.
-    """
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except SQLAlchemyError as error:
-        raise AuditError(f"the audit log cannot be {what}: {type(error).__name__}") from error
-
-
-def _prepare_sqlite(connection: object, _record: object) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     """Let readers and one writer work at the same time, and writers wait for each other."""
-    cursor = connection.cursor()  # type: ignore[attr-defined]
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _check_version(engine: Engine) -> None:
-    with engine.connect() as connection:
-        found = list(connection.scalars(select(schema.c.version)))
-    if not found:
-        with suppress(IntegrityError), engine.begin() as connection:  # another process may just have done it
-            connection.execute(insert(schema).values(version=SCHEMA_VERSION))
-    elif found != [SCHEMA_VERSION]:
-        raise AuditError(
-            f"the audit log has schema version {found}, this guardrail writes {SCHEMA_VERSION}: name another file"
-        )
+    connection.execute("PRAGMA busy_timeout=10000")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    give_up = time.monotonic() + 10.0
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:  # who changes the mode of a new file is not let wait by the time-out
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - no secret
+        else:
+            return

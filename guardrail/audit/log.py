@@ -37,20 +37,21 @@ class AuditLog:
 
     Raises:
         ConfigurationError: not a URL that can be used, or SQLAlchemy or the driver is not installed.
-        AuditError: the database cannot be opened, or is of another version.
+        AuditError: the database cannot be opened, or its tables are a newer version's or somebody else's.
     """
 
     def __init__(self, url_or_path: str | Path) -> None:
         try:
-            from guardrail.audit import database
+            from guardrail.audit.database import Database, decisions
         except ImportError as error:
-            raise ConfigurationError("AuditLog needs SQLAlchemy: pip install 'certified-guardrail[audit]'") from error
-        self._database = database
-        self._engine = database.connect(url_or_path)
-        self._table = database.decisions
+            raise ConfigurationError(
+                "AuditLog needs SQLAlchemy and alembic: pip install 'certified-guardrail[audit]'"
+            ) from error
+        self.database = Database(url_or_path)
+        self._table = decisions
 
     def __repr__(self) -> str:
-        return f"AuditLog({self._engine.url.render_as_string(hide_password=True)!r})"
+        return f"AuditLog({self.database!r})"
 
     def record(self, decision: Decision) -> None:
         """Record a decision; the same id again updates its row.
@@ -63,7 +64,7 @@ class AuditLog:
 
         row, now = _row(decision), time.time()
         again = update(self._table).where(self._table.c.id == decision.id).values(**row, updated=now)
-        with self._database.connected(self._engine, "written") as connection:
+        with self.database.transaction("written") as connection:
             if connection.execute(again).rowcount:
                 return
             try:
@@ -109,7 +110,7 @@ class AuditLog:
             query = query.where(columns.time >= _seconds(since))
         if until is not None:
             query = query.where(columns.time < _seconds(until))
-        with self._database.connected(self._engine, "read") as connection:
+        with self.database.transaction("read") as connection:
             for row in connection.execution_options(yield_per=500).execute(query):
                 yield _record(row._mapping)
 
@@ -122,14 +123,14 @@ class AuditLog:
         from sqlalchemy import select
 
         start = self._table.c.id.startswith(id, autoescape=True)
-        with self._database.connected(self._engine, "read") as connection:
+        with self.database.transaction("read") as connection:
             rows = connection.execute(select(self._table).where(start).order_by(self._table.c.id).limit(2)).all()
         exact = [row for row in rows if row.id == id] or (rows if len(rows) == 1 and id else [])
         return _record(exact[0]._mapping) if exact else None
 
     def close(self) -> None:
         """Close the connections."""
-        self._engine.dispose()
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self

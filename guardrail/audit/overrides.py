@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from guardrail.audit.log import AuditLog
 from guardrail.errors import AuditError, ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Overrides:
     """The overrides that are in force, kept in the database of the audit log. Safe to use from many threads.
 
     Args:
-        url_or_path: of the database, as `AuditLog` takes it.
+        url_or_path: of the database, as `AuditLog` takes it; or the open log, whose connections are then used.
         refresh: seconds after which what other processes have changed is seen here. When the database cannot be read,
             what was read last stays in force.
 
@@ -53,14 +54,16 @@ class Overrides:
         AuditError: the database cannot be opened or read.
     """
 
-    def __init__(self, url_or_path: str | Path, *, refresh: float = 2.0) -> None:
+    def __init__(self, url_or_path: str | Path | AuditLog, *, refresh: float = 2.0) -> None:
         try:
-            from guardrail.audit import database
+            from guardrail.audit.database import Database, overrides
         except ImportError as error:
-            raise ConfigurationError("Overrides need SQLAlchemy: pip install 'certified-guardrail[audit]'") from error
-        self._database = database
-        self._engine = database.connect(url_or_path)
-        self._table = database.overrides
+            raise ConfigurationError(
+                "Overrides need SQLAlchemy and alembic: pip install 'certified-guardrail[audit]'"
+            ) from error
+        self._shared = isinstance(url_or_path, AuditLog)
+        self._database = url_or_path.database if isinstance(url_or_path, AuditLog) else Database(url_or_path)
+        self._table = overrides
         self._refresh = refresh
         self._due = time.monotonic() + refresh
         self._lock = threading.Lock()
@@ -83,7 +86,7 @@ class Overrides:
             raise ConfigurationError(f"an override needs a reason and an expiry to come, got {reason!r}, {expires}")
         made = Override(image_sha256=image_sha256, action=action, reason=reason, created=now, expires=expires)
         row = {**made.model_dump(), "created": now.timestamp(), "expires": expires.timestamp()}
-        with self._database.connected(self._engine, "written") as connection:
+        with self._database.transaction("written") as connection:
             connection.execute(delete(self._table).where(self._table.c.image_sha256 == image_sha256))
             connection.execute(insert(self._table).values(**row))
         self._known = self._read()
@@ -97,7 +100,7 @@ class Overrides:
         """
         from sqlalchemy import delete
 
-        with self._database.connected(self._engine, "written") as connection:
+        with self._database.transaction("written") as connection:
             gone = connection.execute(delete(self._table).where(self._table.c.image_sha256 == image_sha256)).rowcount
         self._known = self._read()
         return bool(gone)
@@ -128,13 +131,14 @@ class Overrides:
         return blocks[0] if blocks else said[0] if said and len(said) == len(hashes) else None
 
     def close(self) -> None:
-        """Close the connections."""
-        self._engine.dispose()
+        """Close the connections, but not those of an open log."""
+        if not self._shared:
+            self._database.close()
 
     def _read(self) -> dict[str, Override]:
         from sqlalchemy import select
 
-        with self._database.connected(self._engine, "read") as connection:
+        with self._database.transaction("read") as connection:
             rows = connection.execute(select(self._table).where(self._table.c.expires > time.time())).mappings().all()
         times = ("created", "expires")
         made = (Override(**{**row, **{name: datetime.fromtimestamp(row[name], UTC) for name in times}}) for row in rows)

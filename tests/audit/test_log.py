@@ -159,9 +159,9 @@ def test_a_database_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         AuditLog("nonsense://user:hunter2@host/db")
     AuditLog(tmp_path / "new.db").close()
     with sqlite3.connect(tmp_path / "new.db") as plain:
-        plain.execute("UPDATE guardrail_schema SET version = 99")
+        plain.execute("UPDATE guardrail_migrations SET version_num = '0099'")
     plain.close()
-    with pytest.raises(AuditError, match="99"):
+    with pytest.raises(AuditError, match=r"newer guardrail.*0099.*upgrade"):
         AuditLog(tmp_path / "new.db")
 
 
