@@ -32,7 +32,7 @@ def threshold(  # noqa: PLR0917 - typer reads options from the signature
         if not 0.0 < most_false < 1.0:
             raise ConfigurationError(f"most_false must be between 0 and 1, got {most_false}")
         from guardrail.commands.threshold_report import report
-        from guardrail.measuring.threshold import read_pairs
+        from guardrail.measuring.labelled_pairs import read_pairs
         from guardrail.oracles.meaning.similarity import SentenceEncoder
 
         if out.is_dir() or any(parent.is_file() for parent in out.parents):

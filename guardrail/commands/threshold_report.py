@@ -10,8 +10,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from guardrail.measuring.labelled_pairs import LabelledPair, calibrate
 from guardrail.measuring.recall import Share
-from guardrail.measuring.threshold import LabelledPair, PairErrors, ScoredPair, SimilarityThreshold, calibrate
+from guardrail.measuring.threshold import PairErrors, ScoredPair, SimilarityThreshold
 from guardrail.oracles.meaning.similarity import SentenceEncoder
 
 GRID = (0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)

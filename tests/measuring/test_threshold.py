@@ -14,16 +14,8 @@ from scipy.stats import binom
 
 from guardrail.bundled import world
 from guardrail.errors import ConfigurationError
-from guardrail.measuring.threshold import (
-    LabelledPair,
-    PairErrors,
-    ScoredPair,
-    SimilarityThreshold,
-    calibrate,
-    choose,
-    halves,
-    read_pairs,
-)
+from guardrail.measuring.labelled_pairs import LabelledPair, calibrate, halves, read_pairs
+from guardrail.measuring.threshold import PairErrors, ScoredPair, SimilarityThreshold, choose
 from guardrail.oracles import EmbeddingJudge
 from guardrail.oracles.meaning.similarity import SentenceEncoder
 from guardrail.statistics import clopper_pearson_upper
@@ -123,7 +115,7 @@ def test_what_is_no_record_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "threshold.json").write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"threshold\.json"):
         SimilarityThreshold.load(tmp_path / "threshold.json")
-    with pytest.raises(ConfigurationError, match="No such file"):
+    with pytest.raises(ConfigurationError, match="no such file"):
         SimilarityThreshold.load(tmp_path / "nowhere.json")
 
 
