@@ -93,7 +93,11 @@ def interval(share: Share, digits: int = 1) -> str:
 
 @contextmanager
 def progress(console: Console, description: str) -> Iterator[Callable[..., None]]:
-    """Show a bar that vanishes at the end; what it yields takes what is done, what there is, and a new description."""
+    """Show a bar that vanishes at the end.
+
+    Yields:
+        What moves it: called with the number of things done, the number of all, and a new description if there is one.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -238,7 +238,7 @@ def _confusion_table(confusion: Confusion) -> Table:
 
 def _rates_table(measured: Measurement, a: str, confidence: float) -> Table:
     names = ("answers", "wrong", "false", "missed", "failed")
-    table = look.table("category", *names, right=names, folded=("category",))
+    table = look.table("category", *names, right=names, folded=("category",), gap=1)
     for name, confusion in _by_category(measured).items():
         shares = (confusion.wrong(confidence), confusion.false(a, confidence), confusion.missed(a, confidence))
         cells = (f"{s.count}/{s.total} ({look.interval(s)})" if s.total else "–" for s in shares)
@@ -257,14 +257,7 @@ def _shown_labels(confusion: Confusion) -> list[str]:
 
 
 def plot(measured: Measurement, a: str, confidence: float, error: OracleError | None) -> Figure:
-    """Draw the confusion matrix, and each category's error rates with their intervals.
-
-    Args:
-        measured: what was counted.
-        a: the certified class.
-        confidence: of each interval.
-        error: gives the title its bound; None: there is none.
-    """
+    """Draw the confusion matrix, and each category's error rates about class `a`; `error` gives the bound's title."""
     rows, name = _by_category(measured), look.drawable(a)
     figure, ((left, right),) = look.figure(11.0, max(3.6, 1.6 + 0.45 * len(rows)), widths=(1.0, 1.35))
     _draw_confusion(left, measured.confusion)
