@@ -20,7 +20,8 @@ from rich.console import Console
 
 from guardrail import Smoothing
 from guardrail.certify.smoothing import SmoothedClassifier
-from guardrail.measuring.evaluation import LabelledImage, read_labelled, report
+from guardrail.commands.evaluate import evaluate_and_show
+from guardrail.measuring.evaluation import LabelledImage, read_labelled_images
 from guardrail.models import TransformersVLM
 from guardrail.oracles import RefusalOracle
 from guardrail.oracles.words.illegible import IllegibleOracle
@@ -32,11 +33,13 @@ def main() -> None:
     console = Console()
     model = TransformersVLM(options.folder, max_new_tokens=options.max_new_tokens, batch_size=options.batch_size)
     oracle = IllegibleOracle(RefusalOracle())
-    labelled = read_labelled(options.images, options.prompt)
+    labelled = read_labelled_images(options.images, options.prompt)
     smoothings = [Smoothing(sigma=sigma, samples=options.samples) for sigma in options.sigma]
     for smoothing in smoothings if options.show else ():
         _show(console, SmoothedClassifier(model, oracle, smoothing), labelled[0], options.show)
-    report(console, model, oracle, labelled, smoothings, data=options.images.name, out=options.out, target_radius=0.1)
+    evaluate_and_show(
+        console, model, oracle, labelled, smoothings, data=options.images.name, out=options.out, target_radius=0.1
+    )
 
 
 def _show(console: Console, classifier: SmoothedClassifier, item: LabelledImage, number: int) -> None:

@@ -22,7 +22,7 @@ def sentence(certificate: Certificate, seconds: float) -> str:
     )
 
 
-def table(certificate: Certificate) -> Table:
+def fields(certificate: Certificate) -> Table:
     """Return the certificate's fields, without those that are empty."""
     rows = Table(show_header=False, title="Certificate")
     rows.add_column(no_wrap=True)

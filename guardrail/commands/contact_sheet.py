@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from guardrail.certify.certificate import Certificate
+from guardrail.commands import look
 from guardrail.images.pictures import InputImage
 from guardrail.policy import Decision
 from guardrail.request import Source
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = {"harmless": "#3a7d44", "harmful": "#b3261e", "illegible": "#8a8a8a", "failed": "#222222"}
 _OTHERS = ("#2f6690", "#7b5ea7", "#c77d0a", "#008080", "#a0522d", "#4b5d16")
 _SOURCES: dict[Source | None, str] = {
     "hit": "from the store: no new draw",
@@ -42,21 +42,21 @@ class Row:
 
 def save(rows: Sequence[Row], path: Path, copies: int = 3) -> None:
     """Write the sheet as PNG: one row per decision, `copies` noisy copies each, votes on the same axis."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw(rows, copies).savefig(path, dpi=110)
+    look.save(draw(rows, copies), path)
 
 
 def draw(rows: Sequence[Row], copies: int = 3) -> Figure:
     """Draw the sheet that `save` writes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(2.1 * (copies + 1) + 5.2, 2.15 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(rows), copies + 2, squeeze=False, width_ratios=[1.0] * (copies + 1) + [2.4])
+    figure, axes = look.figure(
+        2.1 * (copies + 1) + 5.2,
+        2.15 * len(rows),
+        rows=len(rows),
+        columns=copies + 2,
+        widths=[1.0] * (copies + 1) + [2.4],
+    )
     most = max((row.decision.certificate.draws for row in rows if row.decision.certificate), default=1)
     for row, line in zip(rows, axes, strict=True):
-        pictures = [row.image.pixels, *(np.clip(noisy, 0.0, 1.0) for noisy in row.noisy[:copies])]
+        pictures: list[NDArray[Any]] = [row.image.pixels, *(np.clip(noisy, 0.0, 1.0) for noisy in row.noisy[:copies])]
         for axis, picture in zip(line, pictures, strict=False):
             axis.imshow(picture)
         for axis in line[:-1]:
@@ -76,7 +76,7 @@ def _votes(axis: Axes, decision: Decision, most: int) -> None:
     said = (decision.action.upper(), ", ".join(decision.reasons), _SOURCES.get(decision.source, ""))
     axis.set_title("   ".join(filter(None, said)), fontsize=10, loc="left")
     axis.set_yticks([])
-    axis.spines[["top", "left", "right"]].set_visible(False)
+    axis.spines["left"].set_visible(False)
     axis.set_xlim(0, most)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylim(-1.6, 0.9)
@@ -86,7 +86,7 @@ def _votes(axis: Axes, decision: Decision, most: int) -> None:
     others = iter(_OTHERS * len(certificate.counts))
     start = 0
     for label, count in certificate.counts.items():
-        colour = _COLOURS.get(label) or next(others)
+        colour = look.COLOURS.get(label) or next(others)
         axis.barh(0, count, left=start, color=colour, height=0.9)
         words = (f"{label} {count}", str(count))
         fitting = next((word for word in words if count > _LETTER * most * len(word)), "")

@@ -1,28 +1,26 @@
-"""The demo: a LangChain chatbot on the bundled model, guarded."""
+"""`guardrail demo`: a LangChain chatbot on the bundled model, guarded."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+import typer
 
-from guardrail.bundled.model import BundledVLM
-from guardrail.bundled.oracle import action_oracle, bundled_oracle
-from guardrail.bundled.signs import draw_sign, sample_sign
-from guardrail.commands import contact_sheet
-from guardrail.commands.errors import output_folder
+from guardrail.commands import look
+from guardrail.commands.errors import clear_errors, output_folder, warn_of_unreachable_target
+from guardrail.commands.settings import read_settings
 from guardrail.errors import ConfigurationError, StoreError
 from guardrail.guard import Guard
 from guardrail.images.pictures import InputImage
 from guardrail.policy import Decision
-from guardrail.settings import Settings
 from guardrail.stores import CertificateStore, RedisStore
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 FOLLOW = "Follow the sign."
 ROBOT = "Robot, what next?"
@@ -46,7 +44,16 @@ REQUESTS = (
 )
 
 
-def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("guardrail-demo"),
+    samples: Annotated[int, typer.Option(min=1, help="Draws per certificate.")] = 100,
+) -> None:
+    """Guard a small LangChain chatbot on the bundled model: five signs, one of them asked twice."""
+    with clear_errors():
+        guard_chatbot(look.console(), out, samples)
+
+
+def guard_chatbot(console: Console, out: Path, samples: int) -> None:
     """Guard the chatbot, print a table, and save the signs and a contact sheet under `out`.
 
     Raises:
@@ -59,9 +66,12 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
         from langchain_guardrail import GuardedRunnable, LocalChatModel
     except ImportError as error:
         raise ConfigurationError("the demo needs LangChain: pip install 'certified-guardrail[langchain]'") from error
+    from guardrail.bundled.model import BundledVLM
+    from guardrail.bundled.oracle import action_oracle, bundled_oracle
+    from guardrail.commands import contact_sheet
 
     signs = output_folder(out / "signs")
-    settings = Settings.load()
+    settings = read_settings()
     store = settings.make_store()
     console.print(_keeping(store))
     with console.status("loading the bundled model"):
@@ -73,8 +83,7 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
         }
         for guard in guards.values():
             guard.warmup()
-    if waste := guards[FOLLOW].classifier.unreachable_target(guards[FOLLOW].target_radius):
-        console.print(f"warning: {waste}")
+    warn_of_unreachable_target(guards[FOLLOW].classifier, guards[FOLLOW].target_radius)
     seen: list[Decision] = []
     chatbots = {
         prompt: GuardedRunnable(LocalChatModel(vlm=model), guard, on_decision=seen.append)
@@ -84,11 +93,9 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
     rows: list[contact_sheet.Row] = []
     answers: list[str] = []
     table = _table()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(REQUESTS))
+    with look.progress(console, "") as show_progress:
         for number, request in enumerate(REQUESTS, 1):
-            progress.update(task, description=request.title)
+            show_progress(number - 1, len(REQUESTS), request.title)
             image = _sign(request)
             (signs / f"{number}-{request.word}.png").write_bytes(image.png())
             message = HumanMessage(
@@ -102,12 +109,11 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
             milliseconds = (time.perf_counter() - start) * 1000
             decision = seen[-1]
             guard = guards[request.prompt]
-            asked = guard.classifier.request(image, request.prompt, guard.target_radius)
-            draws = guard.classifier.draws(asked, range(3))
+            question = guard.classifier.request(image, request.prompt, guard.target_radius)
+            draws = guard.classifier.draws(question, range(3))
             rows.append(contact_sheet.Row(request.title, image, [draw.images()[0] for draw in draws], decision))
             _add(table, request, decision, milliseconds)
-            answers.append(f"[bold]{request.word.upper()}[/bold], “{request.prompt}” – {answer.content}")
-            progress.advance(task)
+            answers.append(f"{request.word.upper()}, “{request.prompt}” – {answer.content}")
     console.print(table)
     console.print("\nWhat the user read:", *answers, sep="\n  ")
     sheet = out / "contact-sheet.png"
@@ -119,7 +125,6 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
         "its oracle was not measured, so radii protect the oracle's verdict."
     )
     store.close()
-    return seen
 
 
 def _keeping(store: CertificateStore) -> str:
@@ -134,22 +139,23 @@ def _keeping(store: CertificateStore) -> str:
 
 
 def _sign(request: _Request) -> InputImage:
+    import numpy as np
+
+    from guardrail.bundled.signs import draw_sign, sample_sign
+
     contrast = (request.contrast, request.contrast)
     sign = sample_sign(np.random.default_rng(request.seed), "held_out", words=[request.word], contrast=contrast)
     return InputImage.load(draw_sign(sign, (512, 512)))
 
 
 def _table() -> Table:
-    table = Table(title="A guarded chatbot", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    for name in ("request", "verdict", "radius", "original", "draws", "ms", "action", "reason"):
-        number = name in {"radius", "original", "draws", "ms"}
-        table.add_column(name, justify="right" if number else "left", no_wrap=name != "reason", overflow="fold")
-    return table
+    numbers = ("radius", "original", "draws", "ms")
+    names = ("request", "verdict", *numbers, "action", "reason")
+    return look.table(*names, right=numbers, folded=("reason",), gap=1, title="A guarded chatbot")
 
 
 def _add(table: Table, request: _Request, decision: Decision, milliseconds: float) -> None:
     certificate = decision.certificate
-    colour = {"allow": "green", "flag": "yellow", "block": "red"}[decision.action]
     draws = certificate.draws if certificate and decision.source == "computed" else 0
     table.add_row(
         request.title,
@@ -158,6 +164,6 @@ def _add(table: Table, request: _Request, decision: Decision, milliseconds: floa
         f"{certificate.radius_original_pixels:.3f}" if certificate else "–",
         "hit" if decision.source == "hit" else str(draws),
         f"{milliseconds:.0f}",
-        f"[{colour}]{decision.action}[/{colour}]",
+        look.action(decision.action),
         " ".join(decision.reasons) or "–",
     )

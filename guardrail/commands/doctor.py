@@ -8,14 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from guardrail.certify.smoothing import SmoothedClassifier
+from guardrail.commands import look
+from guardrail.commands.errors import clear_errors
+from guardrail.commands.settings import Config
 from guardrail.errors import AuditError, ConfigurationError, GuardrailError
 from guardrail.measuring.recall import EvaluationRecord
 from guardrail.models.base import VisionLanguageModel
@@ -290,3 +294,16 @@ def _host(url: str) -> str:
         return urlsplit(url).hostname or "local"
     except ValueError:
         return "the address"
+
+
+def doctor(
+    config: Config = None,
+    record: Annotated[
+        Path | None, typer.Option("--evaluation", help="Record of `guardrail evaluate` for this guard.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Time to spend on measuring draws per second.")] = 2.0,
+) -> None:
+    """Check this installation: libraries, device, model, speed, recall, Redis. Exit status 1 if something is wrong."""
+    with clear_errors():
+        healthy = report(look.console(), examine(config, record=record, seconds=seconds))
+    raise typer.Exit(0 if healthy else 1)

@@ -1,4 +1,4 @@
-"""How commands show errors."""
+"""How commands show what is wrong, and find it out before the work."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from guardrail.errors import ConfigurationError, GuardrailError, plainly
+
+if TYPE_CHECKING:
+    from guardrail.certify.smoothing import SmoothedClassifier
 
 
 @contextmanager
@@ -32,6 +36,12 @@ def clear_errors() -> Iterator[None]:
 def _leave(complaint: str, error: Exception) -> None:
     typer.echo(f"error: {complaint}", err=True)
     raise typer.Exit(2) from error
+
+
+def warn_of_unreachable_target(classifier: SmoothedClassifier, target_radius: float | None) -> None:
+    """Say so where no draws can certify the radius at which drawing should stop."""
+    if unreachable := classifier.unreachable_target(target_radius):
+        typer.echo(f"warning: {unreachable}", err=True)
 
 
 def output_folder(folder: Path) -> Path:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from guardrail.commands.errors import output_folder
+from guardrail.commands import look
+from guardrail.commands.errors import clear_errors, output_folder
 from guardrail.errors import ConfigurationError, plainly
 from guardrail.statistics.scaling import (
     BetaDistribution,
@@ -18,15 +18,41 @@ from guardrail.statistics.scaling import (
     ScalingPoint,
     UniformDistribution,
     operation,
-    plan,
     scaling_point,
 )
+from guardrail.statistics.scaling import plan as plan_draws
 from guardrail.statistics.sequential import ConfidenceSequence, default_looks
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 BUDGETS = (25, 50, 100, 200, 500, 1000)
 """Budgets that are compared."""
 CAP = 0.99999
 """A sample's p above this is lowered to it, so that the mean radius at n → ∞ is finite."""
+
+
+def plan(  # noqa: PLR0917 - typer reads options from the signature
+    target_radius: Annotated[float, typer.Option(help="Radius to certify, at the model's resolution.")] = 0.1,
+    sigma: Annotated[float, typer.Option(help="Noise, in units of pixel values in [0, 1].")] = 0.5,
+    alpha: Annotated[float, typer.Option(help="Probability of a false certificate.")] = 0.001,
+    sample: Annotated[
+        Path | None, typer.Option(help="File of probabilities of the majority class, one a line, from your images.")
+    ] = None,
+    uniform: Annotated[
+        tuple[float, float] | None, typer.Option(help="Take p uniform on [LOW, HIGH) instead.", metavar="LOW HIGH")
+    ] = None,
+    beta: Annotated[tuple[float, float] | None, typer.Option(help="Take p Beta(A, B) instead.", metavar="A B")] = None,
+    share: Annotated[float, typer.Option(help="Certify this share of the requests that have the target.")] = 0.9,
+    out: Annotated[Path, typer.Option(help="Where to draw the curves, as PNG.")] = Path("guardrail-plan.png"),
+) -> None:
+    """Plan the number of draws from a target radius, rather than guess it."""
+    with clear_errors():
+        varies = distribution(sample=sample, uniform=uniform, beta=beta)
+        if sample is None and uniform is None and beta is None:
+            typer.echo("Assuming p uniform on [1/2, 1), as the paper does; give --sample for your own images.")
+        show_plan(look.console(), target_radius, sigma, alpha, varies, share=share, out=out)
 
 
 def distribution(
@@ -55,7 +81,7 @@ def _number(text: str) -> float:
         raise ValueError(f"{text[:40]!r} is no number") from error
 
 
-def report(
+def show_plan(
     console: Console,
     target_radius: float,
     sigma: float,
@@ -72,7 +98,7 @@ def report(
     """
     output_folder(out.parent)
     try:
-        planned = plan(target_radius, sigma, alpha, varies, share=share)
+        planned = plan_draws(target_radius, sigma, alpha, varies, share=share)
         rows = [
             (
                 scaling_point(budget, alpha, varies),
@@ -87,8 +113,9 @@ def report(
         f"{planned.attainable:.1%} of requests have it."
     )
     console.print(
-        f"[bold]{planned.draws} draws[/bold] certify it for {planned.fixed.power:.1%} of requests when all are drawn; "
-        f"with early stopping {planned.early.mean_draws:.0f} draws on average, for {planned.early.power:.1%}."
+        f"{planned.draws} draws certify it for {planned.fixed.power:.1%} of requests when all are drawn; "
+        f"with early stopping {planned.early.mean_draws:.0f} draws on average, for {planned.early.power:.1%}.",
+        style="bold",
     )
     console.print(_table(rows, target_radius))
     _draw(rows, target_radius, out)
@@ -96,9 +123,13 @@ def report(
 
 
 def _table(rows: list[tuple[ScalingPoint, Operation]], target_radius: float) -> Table:
-    table = Table(title="By budget", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for name in ("n", "radius kept", "paper's law", "certified", "draws", f"≥ {target_radius:g}"):
-        table.add_column(name, justify="right", no_wrap=True)
+    names = ("n", "radius kept", "paper's law", "certified", "draws", f"≥ {target_radius:g}")
+    table = look.table(
+        *names,
+        right=names,
+        title="By budget",
+        caption="radius kept, certified: all n drawn; draws, ≥ target: with early stopping",
+    )
     for point, early in rows:
         table.add_row(
             str(point.draws),
@@ -108,17 +139,11 @@ def _table(rows: list[tuple[ScalingPoint, Operation]], target_radius: float) -> 
             f"{early.mean_draws:.1f}",
             f"{early.power:.3f}",
         )
-    table.caption = "radius kept, certified: all n drawn; draws, ≥ target: with early stopping"
     return table
 
 
 def _draw(rows: list[tuple[ScalingPoint, Operation]], target_radius: float, out: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.5, 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    figure, ((left, right),) = look.figure(9.5, 3.8)
     n = [point.draws for point, _ in rows]
     left.plot(n, [point.retained for point, _ in rows], "o-", label="mean radius retained")
     left.plot(n, [max(point.law, 0.0) for point, _ in rows], "--", label="the paper's law")
@@ -136,4 +161,4 @@ def _draw(rows: list[tuple[ScalingPoint, Operation]], target_radius: float, out:
         axis.set_xlabel("budget n")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    figure.savefig(out, dpi=120, format="png")
+    look.save(figure, out)

@@ -6,17 +6,14 @@ labels' hash, and what was counted.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from guardrail.errors import ConfigurationError
 from guardrail.measuring.recall import Share
+from guardrail.measuring.records import Record
 from guardrail.oracles.base import FAILED
 from guardrail.statistics import (
     ClassConditionalError,
@@ -29,7 +26,6 @@ from guardrail.statistics import (
     labels_needed,
 )
 
-CALIBRATION_VERSION = 1
 Kind = Literal["worst-case", "class-conditional", "symmetric"]
 """Names of the error models whose rates can be estimated from labels."""
 MODELS: dict[Kind, type[WorstCaseError | ClassConditionalError | SymmetricError]] = {
@@ -116,64 +112,30 @@ class Measurement(BaseModel):
     categories: dict[str, Confusion] = Field(default_factory=dict)
 
 
-class Calibration(BaseModel):
-    """An oracle's measured error: the model that `Smoothing(oracle_error=...)` takes, and what it rests on.
+class Calibration(Record):
+    """An oracle's measured error: the model that `Smoothing(oracle_error=...)` takes, and what it rests on."""
 
-    The file carries a digest of its content, so that a change by hand or by accident is noticed. It is no signature:
-    whoever can write the file can write a digest to match.
-    """
+    model_config = ConfigDict(extra="forbid")
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: ClassVar[str] = "a calibration of an oracle"
+    command: ClassVar[str] = "guardrail oracle evaluate"
+    needs_digest: ClassVar[bool] = True
 
-    version: int = CALIBRATION_VERSION
     error: OracleError
     measured: Measurement
 
     @model_validator(mode="after")
     def _is_measured(self) -> Self:
-        if self.version != CALIBRATION_VERSION:
-            raise ValueError(f"calibration of version {self.version}, this package reads {CALIBRATION_VERSION}")
         labels = self.error.labels
         if labels is None or not labels.oracle:
             raise ValueError("the error model names no labels and no oracle: it was not measured")
         if labels.requests != self.measured.confusion.total:
             raise ValueError(f"{labels.requests} labels, but {self.measured.confusion.total} answers in the table")
         a, confusion = labels.certified_class, self.measured.confusion
-        told = (labels.said_a_is_other, labels.said_other_is_a)
-        if told != (counted := (confusion.false_count(a), confusion.missed_count(a))):
-            raise ValueError(f"{told} answers falsely called {a!r} and missed, but {counted} in the table")
+        claimed = (labels.said_a_is_other, labels.said_other_is_a)
+        if claimed != (counted := (confusion.false_count(a), confusion.missed_count(a))):
+            raise ValueError(f"{claimed} answers falsely called {a!r} and missed, but {counted} in the table")
         return self
-
-    def save(self, path: str | Path) -> None:
-        """Write the record as JSON, with a digest of its content."""
-        content = self.model_dump(mode="json")
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({**content, "sha256": _digest(content)}, indent=2, ensure_ascii=False)
-        Path(path).write_text(text + "\n", "utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read the record that `guardrail oracle evaluate` wrote.
-
-        Raises:
-            ConfigurationError: no such file, it holds no record, or it was changed since it was written.
-        """
-        again = "write it with `guardrail oracle evaluate`"
-        try:
-            content = json.loads(Path(path).read_bytes())
-            if not isinstance(content, dict) or "sha256" not in content:
-                raise ConfigurationError(f"{path} is no calibration of an oracle: {again}")
-            if content.pop("sha256") != _digest(content):
-                raise ConfigurationError(f"{path} was changed since it was written (its digest differs): {again}")
-            return cls.model_validate_json(json.dumps(content))
-        except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ConfigurationError(f"{path} is no calibration of an oracle ({wrong}): {again}") from error
-        except (OSError, ValueError, RecursionError) as error:  # a ConfigurationError is a ValueError
-            if isinstance(error, ConfigurationError):
-                raise
-            what = error.strerror if isinstance(error, OSError) else "not JSON"
-            raise ConfigurationError(f"cannot read a calibration from {path}: {what}") from error
 
 
 def error_model(
@@ -210,9 +172,3 @@ def error_model(
     if kind == "class-conditional":
         return ClassConditionalError.from_labelled(labels, share, estimate_missed=estimate_missed)
     return MODELS[kind].from_labelled(labels, share)
-
-
-def _digest(content: object) -> str:
-    """Hash what a file says, however it is laid out."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()

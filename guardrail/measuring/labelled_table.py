@@ -26,13 +26,16 @@ def content_of(table: Path) -> bytes:
         raise ConfigurationError(f"{table} cannot be read: {error.strerror}") from error
 
 
-def lines_of(content: bytes, table: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def lines_of(
+    content: bytes, table: Path, needed: Sequence[str], instead: str = ""
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the lines of a CSV file (UTF-8, comma-separated, one line of column names) by name of column.
 
     Args:
         content: of the file.
         table: its path, for messages.
         needed: columns that it must have; it may have others.
+        instead: what the message about a missing one says besides.
 
     Yields:
         Where in the file a line begins, from 1, and its fields.
@@ -51,8 +54,8 @@ def lines_of(content: bytes, table: Path, needed: Sequence[str]) -> Iterator[tup
         header = list(reader.fieldnames or ())
         if missing := [name for name in needed if name not in header]:
             raise ConfigurationError(
-                f"{table}, line 1: no column {', '.join(missing)}; it needs {', '.join(needed)}, separated by commas, "
-                f"and its columns are {header}"
+                f"{table}, line 1: no column {', '.join(missing)}; it needs {', '.join(needed)}{instead}, separated by "
+                f"commas, and its columns are {header}"
             )
         if repeated := sorted({name for name in header if header.count(name) > 1}):
             raise ConfigurationError(f"{table}, line 1: the columns {repeated} stand there more than once")

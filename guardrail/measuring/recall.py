@@ -7,15 +7,13 @@ A certificate says nothing about a guard that cannot see: recall of harmful imag
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from guardrail.errors import ConfigurationError, plainly
+from guardrail.measuring.records import Record
 from guardrail.statistics import clopper_pearson_lower, clopper_pearson_upper
 
-RECORD_VERSION = 1
 Label = Literal["harmful", "harmless"]
 """What a labelled image is: whether the guard should catch it."""
 Outcome = Literal["harmful", "harmless", "illegible", "abstained"]
@@ -90,16 +88,16 @@ class Level(BaseModel):
         return self.share("harmful", "harmless")
 
 
-class EvaluationRecord(BaseModel):
+class EvaluationRecord(Record):
     """Measured recall of one model and oracle on one labelled data set, at one or several noise levels.
 
     The intervals speak of the population that the images came from, as independent draws; requests that an attacker
     chooses come from another.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    kind: ClassVar[str] = "an evaluation"
+    command: ClassVar[str] = "guardrail evaluate"
 
-    version: int = RECORD_VERSION
     model: str
     oracle: str
     data: str
@@ -107,30 +105,6 @@ class EvaluationRecord(BaseModel):
     data_sha256: str
     """Of every image's canonical pixels, prompt and label, in any order."""
     levels: tuple[Level, ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _known_version(self) -> Self:
-        if self.version != RECORD_VERSION:
-            raise ValueError(f"evaluation record of version {self.version}, this package reads {RECORD_VERSION}")
-        return self
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read the record that `guardrail evaluate` wrote.
-
-        Raises:
-            ConfigurationError: no such file, or it holds no record.
-        """
-        try:
-            return cls.model_validate_json(Path(path).read_bytes())
-        except (OSError, ValidationError) as error:
-            what = plainly(error) if isinstance(error, OSError) else "it is no record of `guardrail evaluate`"
-            raise ConfigurationError(f"cannot read an evaluation from {path}: {what}") from error
-
-    def save(self, path: str | Path) -> None:
-        """Write the record as JSON."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(self.model_dump_json(indent=2) + "\n", "utf-8")
 
     def level(self, model: str, oracle: str, sigma: float) -> Level | None:
         """Return what was measured for a guard with this model, oracle and σ; None: nothing."""

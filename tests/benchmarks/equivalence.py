@@ -33,7 +33,8 @@ from guardrail.bundled import world
 from guardrail.bundled.oracle import action_oracle
 from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.experiments.algorithm2 import algorithm_2, merge_votes
-from guardrail.measuring.threshold import LabelledPair, SimilarityThreshold, calibrate
+from guardrail.measuring.labelled_pairs import LabelledPair, calibrate
+from guardrail.measuring.threshold import SimilarityThreshold
 from guardrail.models import BundledVLM
 from guardrail.oracles import EmbeddingComparison, EquivalenceOracle
 from guardrail.oracles.meaning.equivalence import EQUIVALENT, Pair, compare

@@ -111,3 +111,13 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("COLUMNS", "120")
     run("override", "add", "a" * 64, "block", "--reason", "r", "--log", tmp_path / "new.db")
     assert "a" * 64 in run("override", "list", "--log", tmp_path / "new.db").stdout
+
+
+def test_into_a_pipe_a_decision_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    reasons = ("small_radius", "deadline", "queue_full", "answer_mismatch", "budget_spent")
+    with AuditLog(tmp_path / "audit.db") as log:
+        log.record(Decision(id="a" * 32, action="flag", reasons=reasons, client="a client with a name " * 10))
+    _, line = run("audit", "list", "--log", tmp_path / "audit.db").stdout.splitlines()
+    assert ", ".join(reasons) in line
+    assert line.rstrip().endswith(("a client with a name " * 10).rstrip())

@@ -10,7 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from guardrail import Certificate, SmoothedClassifier, Smoothing
-from guardrail.commands.certificate_text import sentence, table
+from guardrail.commands.certificate_text import fields, sentence
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
 
@@ -57,7 +57,7 @@ def test_failed_draws_are_named() -> None:
 def test_the_table_cuts_nothing_and_has_no_empty_row() -> None:
     given = certificate()
     console = Console(file=StringIO(), width=80)
-    console.print(table(given))
+    console.print(fields(given))
     assert isinstance(console.file, StringIO)
     shown = console.file.getvalue()
     assert "…" not in shown

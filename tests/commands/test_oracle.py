@@ -162,7 +162,7 @@ def test_bad_input_is_one_clear_line(
 def test_a_record_that_cannot_be_written_is_told_before_answers_are_judged(labels: Path, tmp_path: Path) -> None:
     done = evaluate(labels, "--oracle", "bundled", *STATED, "--out", labels)
     assert done.exit_code == 2
-    assert f"{labels} cannot be a folder" in done.stderr
+    assert f"cannot write to folder {labels}: a file stands where a folder is needed" in done.stderr
     assert not done.stdout
 
 
@@ -170,3 +170,15 @@ def test_an_oracle_must_be_named(labels: Path) -> None:
     done = evaluate(labels, *STATED)
     assert done.exit_code == 2
     assert "GUARDRAIL_ORACLE" in done.stderr
+
+
+def test_into_a_pipe_names_of_categories_are_whole_and_what_strangers_wrote_is_no_markup(tmp_path: Path) -> None:
+    name = "a category whose name is [bold]long[/bold], by far longer than a terminal of eighty columns is wide"
+    table = write(
+        tmp_path / "l.csv", [*rows(60), ("odd", TEA, "harmless", name), ("escape", TEA, "harmless", "\x1b[31m $\\x$")]
+    )
+    done = evaluate(table, "--oracle", "bundled", *STATED, "--out", tmp_path)
+    assert done.exit_code == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith(name))
+    assert line.split()[-5:] == ["–", "0/1", "(0.0–97.5", "%)", "0"]
+    assert "\x1b" not in done.stdout

@@ -45,6 +45,6 @@ def test_impossible_distributions(options: dict[str, object], complaint: str) ->
 
 def test_a_target_that_nobody_has(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no request has"):
-        planning.report(
+        planning.show_plan(
             Console(quiet=True), 0.5, 0.5, 0.001, UniformDistribution(0.5, 0.6), share=0.9, out=tmp_path / "x.png"
         )

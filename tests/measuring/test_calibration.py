@@ -10,7 +10,9 @@ import os
 import shutil
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +20,17 @@ from PIL import Image
 from rich.console import Console
 
 from guardrail import Guard, InputImage, SmoothedClassifier, Smoothing
+from guardrail.commands.oracle.evaluate import measure_and_show
 from guardrail.errors import ConfigurationError
 from guardrail.measuring.calibration import Calibration, Confusion, Kind, error_model
-from guardrail.measuring.oracle_errors import LabelledText, first_per_request, judge, measure, read_labelled, report
+from guardrail.measuring.oracle_errors import (
+    Design,
+    LabelledFile,
+    LabelledText,
+    count_errors,
+    oracle_labels,
+    read_labelled_answers,
+)
 from guardrail.oracles import LexiconOracle, Oracle
 from guardrail.prompts import Prompt
 from guardrail.settings import Settings
@@ -58,18 +68,28 @@ def answered(good: int, bad: int, passed: int = 0) -> list[Row]:
     return rows + [(f"p{i}", "good, in code", "harmful", "coded", "harmless") for i in range(passed)]
 
 
-def calibrate(table: Path, out: Path, oracle: Oracle | str = ORACLE, **options: object) -> Calibration:
-    stated: dict[str, object] = {
-        "certified_class": "harmless",
-        "kind": "worst-case",
-        "population": "requests of a test",
-        "vlm": "coin",
-        "held_out": True,
-        "alpha_oracle": 0.0005,
-        "out": out,
-        **options,
-    }
-    return report(Console(quiet=True), table, oracle, **stated)  # type: ignore[arg-type]
+DESIGN = Design(
+    certified_class="harmless",
+    kind="worst-case",
+    population="requests of a test",
+    vlm="coin",
+    held_out=True,
+    alpha_oracle=0.0005,
+)
+
+
+def calibrate(
+    table: Path,
+    out: Path,
+    oracle: Oracle | str = ORACLE,
+    *,
+    judged_column: str | None = None,
+    classes: Sequence[str] = (),
+    **changes: Any,
+) -> Calibration:
+    design = replace(DESIGN, **changes)
+    console = Console(quiet=True)
+    return measure_and_show(console, table, oracle, design, judged_column=judged_column, classes=classes, out=out)
 
 
 class TestReading:
@@ -79,10 +99,10 @@ class TestReading:
             '\ufeffnote,request,prompt,answer,label,category\nx,r1,?,"a,\n""b""\n", harmless ,c\n,r2,,,harmful,\n',
             "utf-8",
         )
-        assert read_labelled(path, CLASSES) == [
+        assert read_labelled_answers(path, CLASSES).answers == (
             LabelledText(2, "r1", "?", 'a,\n"b"\n', "harmless", "c"),
             LabelledText(5, "r2", "", "", "harmful"),
-        ]
+        )
 
     @pytest.mark.parametrize(
         ("content", "complaint"),
@@ -102,25 +122,25 @@ class TestReading:
     def test_what_cannot_be_used_is_named_with_its_line(self, tmp_path: Path, content: str, complaint: str) -> None:
         (tmp_path / "labels.csv").write_text(content)
         with pytest.raises(ConfigurationError, match=rf"labels\.csv.*{complaint}"):
-            read_labelled(tmp_path / "labels.csv", CLASSES)
+            read_labelled_answers(tmp_path / "labels.csv", CLASSES)
 
     def test_files_that_are_no_text(self, tmp_path: Path) -> None:
         (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00")
         for name in ("labels.csv", "nowhere.csv"):
             with pytest.raises(ConfigurationError, match=name):
-                read_labelled(tmp_path / name, CLASSES)
+                read_labelled_answers(tmp_path / name, CLASSES)
 
     def test_a_missing_file_and_a_folder_are_told_in_plain_words(self, tmp_path: Path) -> None:
         for path, complaint in ((tmp_path / "nowhere.csv", "does not exist"), (tmp_path, "is a folder")):
             with pytest.raises(ConfigurationError, match=rf"{path} {complaint}: give the path of a CSV file"):
-                read_labelled(path, CLASSES)
+                read_labelled_answers(path, CLASSES)
 
     def test_judgements_from_elsewhere(self, tmp_path: Path) -> None:
         (tmp_path / "labels.csv").write_text(f"{HEADER},said\nr,?,a,harmless,failed: timeout\ns,?,a,harmless,maybe\n")
         with pytest.raises(ConfigurationError, match="line 3: said 'maybe'"):
-            read_labelled(tmp_path / "labels.csv", CLASSES, "said")
+            read_labelled_answers(tmp_path / "labels.csv", CLASSES, "said")
         with pytest.raises(ConfigurationError, match="no column told"):
-            read_labelled(tmp_path / "labels.csv", CLASSES, "told")
+            read_labelled_answers(tmp_path / "labels.csv", CLASSES, "told")
 
 
 class TestCounting:
@@ -128,8 +148,8 @@ class TestCounting:
         rows = [
             LabelledText(i, r, "?", "a", label) for i, (r, label) in enumerate([("r", "x"), ("s", "y"), ("r", "y")])
         ]
-        assert first_per_request(rows) == rows[:2]
-        assert first_per_request(rows[::-1]) == [rows[2], rows[1]]
+        assert LabelledFile("f", "", tuple(rows)).first_per_request() == rows[:2]
+        assert LabelledFile("f", "", tuple(rows[::-1])).first_per_request() == [rows[2], rows[1]]
 
     def test_failed_judgements_are_not_a(self, tmp_path: Path) -> None:
         class Unsure:
@@ -140,11 +160,13 @@ class TestCounting:
                 assert [prompt.text for prompt in prompts] == ["?"] * len(answers)
                 return ["failed: unparsable" if "bad" in answer else "harmless" for answer in answers]
 
-        rows = read_labelled(write(tmp_path, answered(3, 2, 1)), CLASSES)
-        done: list[int] = []
-        said = judge(Unsure(), rows, done.append)
-        assert sum(done) == 6
-        confusion = measure("labels.csv", b"", rows, said, CLASSES).confusion
+        file = read_labelled_answers(write(tmp_path, answered(3, 2, 1)), CLASSES)
+        assert oracle_labels(Unsure(), file.answers).count("failed") == 2
+        done: list[tuple[int, int]] = []
+        errors = count_errors(file, Unsure(), CLASSES, DESIGN, lambda *step: done.append(step))
+        assert done == [(6, 6)]
+        assert (errors.labels.said_a_is_other, errors.labels.oracle) == (1, "unsure")
+        confusion = errors.measured.confusion
         assert confusion.counts["harmful"] == {"harmless": 1, "harmful": 0, "illegible": 0, "failed": 2}
         assert confusion.failed == 2
         assert (confusion.false("harmless", 0.9).count, confusion.false("harmless", 0.9).total) == (1, 3)

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
-from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
 
 from guardrail import Smoothing
-from guardrail.bundled.model import CHECKPOINT
-from guardrail.commands.app import app
 from guardrail.errors import ConfigurationError, ImageError
-from guardrail.measuring.evaluation import LabelledImage, bundled_signs, evaluate, read_labelled
+from guardrail.measuring.evaluation import LabelledImage, bundled_signs, evaluate, read_labelled_images
 from guardrail.measuring.recall import NOT_MEASURED, EvaluationRecord, Level, Share, recall_statement, tally
 from guardrail.models import Answer, Draw
 from guardrail.models.base import Sizes
@@ -28,7 +21,6 @@ from guardrail.statistics import clopper_pearson_lower, clopper_pearson_upper
 from tests.kit.synthetic import ORACLE
 
 KEY = b"the key of these tests"
-EXAMPLE = Path(__file__).parents[2] / "examples" / "evaluate_checkpoint.py"
 
 
 class BrightnessVLM:
@@ -165,7 +157,7 @@ class TestReading:
         return tmp_path
 
     def test_folders(self, folder: Path) -> None:
-        labelled = read_labelled(folder, "What is this?")
+        labelled = read_labelled_images(folder, "What is this?")
         assert [(item.label, item.prompt) for item in labelled] == [
             ("harmful", "What is this?"),
             ("harmless", "What is this?"),
@@ -177,24 +169,29 @@ class TestReading:
             "image,prompt,label\nharmful/a.png,Do it.,Harmful\nharmless/a.png,,harmless\n"
         )
         for source in (folder, folder / "labels.csv"):
-            labelled = read_labelled(source, "?")
+            labelled = read_labelled_images(source, "?")
             assert [(item.prompt, item.label) for item in labelled] == [("Do it.", "harmful"), ("?", "harmless")]
             assert labelled[1].load().size == (4, 4)
 
     @pytest.mark.parametrize(
         ("row", "complaint"),
-        [("a.png,?,bad", "label 'bad'"), (",?,harmful", "line 2"), ("a.png,,harmful", "--prompt")],
+        [
+            ("a.png,?,bad", "label 'bad'"),
+            (",?,harmful", "line 2"),
+            ("a.png,,harmful", "--prompt"),
+            ("a.png,Open, and go in.,harmful", "line 2: not 3 fields"),
+        ],
     )
     def test_bad_rows_are_named(self, tmp_path: Path, row: str, complaint: str) -> None:
         (tmp_path / "set.csv").write_text(f"image,prompt,label\n{row}\n")
         with pytest.raises(ConfigurationError, match=complaint):
-            read_labelled(tmp_path / "set.csv")
+            read_labelled_images(tmp_path / "set.csv")
 
     @pytest.mark.parametrize(
         ("content", "complaint"),
         [
-            ("", "no columns, and needs image, prompt, label"),
-            ("file,label\na.png,harmful\n", "the columns file, label, and needs image, prompt, label"),
+            ("", r"it needs image, prompt, label .* and its columns are \[\]"),
+            ("file,label\na.png,harmful\n", r"it needs image, prompt, label .* its columns are \['file', 'label'\]"),
             ("image,label\na.png,harmful\n", "--prompt"),
             ("image,prompt,label\n", "no line below"),
         ],
@@ -203,94 +200,25 @@ class TestReading:
     def test_wrong_columns_are_named_beside_the_wanted_ones(self, tmp_path: Path, content: str, complaint: str) -> None:
         (tmp_path / "set.csv").write_text(content)
         with pytest.raises(ConfigurationError, match=complaint):
-            read_labelled(tmp_path / "set.csv")
+            read_labelled_images(tmp_path / "set.csv")
 
     def test_a_missing_file_and_one_that_is_no_text(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match=r"there is no file or folder .*nope\.csv"):
-            read_labelled(tmp_path / "nope.csv")
+            read_labelled_images(tmp_path / "nope.csv")
         Image.new("RGB", (4, 4)).save(tmp_path / "set.png")
-        with pytest.raises(ConfigurationError, match="not a text file"):
-            read_labelled(tmp_path / "set.png")
+        with pytest.raises(ConfigurationError, match="no text in UTF-8"):
+            read_labelled_images(tmp_path / "set.png")
 
     def test_folders_need_a_prompt(self, folder: Path) -> None:
         with pytest.raises(ConfigurationError, match="--prompt"):
-            read_labelled(folder)
+            read_labelled_images(folder)
 
     def test_an_empty_folder_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="no labelled images"):
-            read_labelled(tmp_path, "?")
+            read_labelled_images(tmp_path, "?")
 
     def test_bundled_signs_are_of_both_labels_and_repeat(self) -> None:
         first, again = bundled_signs(6, seed=1), bundled_signs(6, seed=1)
         assert [item.label for item in first] == ["harmful", "harmless"] * 3
         assert [item.load() for item in first] == [item.load() for item in again]
         assert first[0].load() != bundled_signs(6, seed=2)[0].load()
-
-
-def script(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "HF_HUB_OFFLINE": "1",
-        "COLUMNS": "160",
-        "PYTHONPATH": str(EXAMPLE.parents[2]),
-    }
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
-
-
-def evaluate_command(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)], env={"COLUMNS": "80"})
-
-
-class TestCommand:
-    def test_out_of_the_box(self, tmp_path: Path) -> None:
-        options = ("--bundled", "8", "--sigma", "0.25", "--samples", "20", "--out", tmp_path)
-        done = evaluate_command(*options)
-        assert done.exit_code == 0, done.stderr
-        for word in ("caught", "passed", "illegible", "abstained", "harmful", "Clopper–Pearson"):
-            assert word in done.stdout
-        record = EvaluationRecord.load(tmp_path / "evaluation.json")
-        assert record.model.startswith("bundled-")
-        assert record.levels[0].recall.total == 4
-        assert record.levels[0].recall.count >= 2, "the bundled model sees at this noise"
-        with Image.open(tmp_path / "evaluation.png") as plot:
-            assert np.asarray(plot).std() > 10
-
-    def test_as_json_from_a_folder_behind_the_denoiser(self, tmp_path: Path) -> None:
-        for label in ("harmful", "harmless"):
-            (tmp_path / label).mkdir()
-        for item in bundled_signs(2):
-            (tmp_path / item.label / "sign.png").write_bytes(item.load().png())
-        options = ("--prompt", "Follow the sign.", "--samples", "10", "--denoise", "--json", "--out", tmp_path / "out")
-        done = evaluate_command(tmp_path, *options)
-        assert done.exit_code == 0, done.stderr
-        record = EvaluationRecord.model_validate_json(done.stdout)
-        assert record.model.startswith("sign-denoiser@")
-        assert record.data == tmp_path.name
-
-    def test_a_folder_that_cannot_be_written_to_is_found_before_the_work(self, tmp_path: Path) -> None:
-        (tmp_path / "file").write_text("")
-        done = evaluate_command("--bundled", "2", "--out", tmp_path / "file" / "x")
-        assert done.exit_code == 2
-        assert "a file stands where a folder is needed" in done.stderr
-
-    @pytest.mark.parametrize("arguments", [[], ["nowhere", "--bundled", "3"], ["nowhere"]])
-    def test_bad_input_is_one_clear_line(self, arguments: list[str]) -> None:
-        done = evaluate_command(*arguments)
-        assert done.exit_code == 2
-        assert "labelled images" in done.stderr
-        assert "Traceback" not in done.stderr
-
-
-def test_the_example_runs_on_a_checkpoint_folder(tmp_path: Path) -> None:
-    for label in ("harmful", "harmless"):
-        (tmp_path / label).mkdir()
-    for item in bundled_signs(2):
-        (tmp_path / item.label / "sign.png").write_bytes(item.load().png())
-    options = ("--prompt", "Follow the sign.", "--samples", "10", "--sigma", "0.25", "--show", "2")
-    done = script(EXAMPLE, CHECKPOINT, tmp_path, *options, "--out", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    record = EvaluationRecord.load(tmp_path / "out" / "evaluation.json")
-    assert record.model.startswith("checkpoint@")
-    assert record.oracle.startswith("illegible/")
-    assert "σ = 0.25, a harmful image:" in done.stdout
