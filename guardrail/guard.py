@@ -34,16 +34,25 @@ from guardrail.errors import (
     TooManyImagesError,
 )
 from guardrail.images.pictures import ImageLimits, ImageSource, InputImage, list_sources, load_images
-from guardrail.images.seen import Aliases, SeenFiles
 from guardrail.models.base import Answer, VisionLanguageModel
 from guardrail.models.scheduling import Scheduler
 from guardrail.near import Asked, NearHits
 from guardrail.oracles.base import Judgements, Oracle, RepresentativeOracle, SelectingOracle
 from guardrail.policy import Action, Decision, Policy, Reason
 from guardrail.prompts import Prompt
-from guardrail.stores.base import CertificateKey, CertificateStore, StoreStats, joint_hash
-from guardrail.stores.once import Found, OncePerKey, SharedLocks
-from guardrail.stores.signing import Signed, Signer
+from guardrail.stores.base import (
+    Aliases,
+    CertificateKey,
+    CertificateStore,
+    CountingStore,
+    SharedLocks,
+    SignedStore,
+    StoreStats,
+    joint_hash,
+)
+from guardrail.stores.once import Found, OncePerKey
+from guardrail.stores.seen import SeenFiles
+from guardrail.stores.signing import Signer
 
 if TYPE_CHECKING:
     from guardrail.settings import Settings
@@ -127,7 +136,7 @@ class Guard:
                 f"{self.classifier.most_draws}: raise it, or lower samples"
             )
         key = self.classifier.smoothing.key
-        if isinstance(store, Signed) and key is not None:
+        if isinstance(store, SignedStore) and key is not None:
             store.sign_by(Signer(key))
         self._seen = SeenFiles(store if isinstance(store, Aliases) else None, self.limits)
         self._once = OncePerKey(store if isinstance(store, SharedLocks) else None)
@@ -377,7 +386,7 @@ class Guard:
     def _compute(self, request: _Request, key: CertificateKey) -> Found:
         """Find a certificate that covers the request, or draw for one of its own."""
         pictures, get, put = self._pictures(request), partial(self._get, request), partial(self._put, request)
-        if CertificateKey.of(pictures, key.context) != key:
+        if CertificateKey.of([picture.sha256 for picture in pictures], key.context) != key:
             raise ImageError("a file was decoded to another picture than before: send it as PNG")
         near = None
         if self.near is not None:
@@ -417,12 +426,14 @@ class Guard:
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the guard can do without
             self._without_store(error)
             return None
-        if certificate is not None and not self._is_about(certificate, request, key):
-            logger.error("the store gave a certificate of another request for %s: treated as a miss", key)
-            stats = getattr(self.store, "stats", None)
-            if isinstance(stats, StoreStats):
-                stats.reject("another_request")
+        if certificate is None:
             return None
+        counts = self.store.stats if isinstance(self.store, CountingStore) else StoreStats()
+        if not self._is_about(certificate, request, key):
+            logger.error("the store gave a certificate of another request for %s: treated as a miss", key)
+            counts.miss("another_request")
+            return None
+        counts.hit()
         return certificate
 
     def _is_about(self, certificate: Certificate, request: _Request, key: CertificateKey) -> bool:

@@ -25,7 +25,7 @@ from guardrail.near import NearHits, NearIndex
 from guardrail.oracles.base import HARMFUL, Oracle
 from guardrail.policy import Policy
 from guardrail.stores import CertificateStore, MemoryStore, RedisStore, Signer
-from guardrail.stores.redis.points import RedisPoints
+from guardrail.stores.base import SharedStore
 
 logger = logging.getLogger(__name__)
 
@@ -263,15 +263,13 @@ class Settings(BaseSettings):
         """Return the clients' budget, kept where the certificates are; None where it is not limited."""
         if self.draws_per_minute is None:
             return None
-        return DrawBudget(self.draws_per_minute, store.connection if isinstance(store, RedisStore) else None)
+        return DrawBudget(self.draws_per_minute, store.buckets() if isinstance(store, SharedStore) else None)
 
     def make_near(self, store: CertificateStore) -> NearHits | None:
         """Return what finds near hits, shared where the certificates are; None where it is off."""
         if self.near_refuse_within is None:
             return None
-        points = None
-        if isinstance(store, RedisStore):
-            points = RedisPoints(store.connection, store.signer, ttl=self.certificate_ttl)
+        points = store.points() if isinstance(store, SharedStore) else None
         return NearHits(self.near_refuse_within, NearIndex(max_bytes=self.near_memory * 2**20, shared=points))
 
     def make_audit(self) -> AuditLog | None:

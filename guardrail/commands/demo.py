@@ -23,7 +23,8 @@ from guardrail.images.pictures import InputImage
 from guardrail.policy import Decision
 from guardrail.prompts import Prompt
 from guardrail.settings import Settings
-from guardrail.stores import CertificateStore, RedisStore
+from guardrail.stores import CertificateStore, MemoryStore
+from guardrail.stores.base import SharedStore
 
 FOLLOW = "Follow the sign."
 ROBOT = "Robot, what next?"
@@ -124,13 +125,12 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
 
 def _keeping(store: CertificateStore) -> str:
     """Say where certificates are kept, or why they are not."""
-    if not isinstance(store, RedisStore):
-        return "Certificates are kept in memory"
-    try:
-        store.ping()
-    except StoreError as error:
-        return f"Certificates are not kept, each request is computed: {error}"
-    return "Certificates are kept in Redis"
+    if isinstance(store, SharedStore):
+        try:
+            store.ping()
+        except StoreError as error:
+            return f"Certificates are not kept, each request is computed: {error}"
+    return f"Certificates are kept in {'memory' if isinstance(store, MemoryStore) else type(store).__name__}"
 
 
 def _sign(request: _Request) -> InputImage:
