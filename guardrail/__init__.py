@@ -2,6 +2,7 @@
 
 from guardrail.certify.certificate import Certificate, Verdict
 from guardrail.certify.smoothing import SmoothedClassifier, Smoothing
+from guardrail.factories import factory
 from guardrail.guard import Guard
 from guardrail.images.pictures import ImageLimits, InputImage
 from guardrail.policy import Action, Decision, Policy, Reason
@@ -24,4 +25,5 @@ __all__ = [
     "Smoothing",
     "Turn",
     "Verdict",
+    "factory",
 ]

@@ -173,7 +173,7 @@ def evaluate(  # noqa: PLR0917 - typer reads options from the signature
         record = evaluation.report(
             Console(stderr=as_json, quiet=as_json),
             model,
-            settings.make_oracle(),
+            settings.make_measurable_oracle(),
             labelled,
             [settings.make_smoothing(sigma=s, samples=samples) for s in sigma or [settings.smoothing.sigma]],
             data=data,
