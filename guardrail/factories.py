@@ -185,7 +185,9 @@ def _complaint(wrong: ErrorDetails, known: list[str], given: Mapping[str, object
     if name in given:
         return f"{name} is set beside the options, not among them"
     near = get_close_matches(name, known, 1)
-    return f"there is no {name!r}" + (f" (did you mean {near[0]}?)" if near else f" among {', '.join(known) or 'none'}")
+    return f"there is no {name!r}" + (
+        f" (did you mean {near[0]}?)" if near else f": it takes {', '.join(known) or 'none'}"
+    )
 
 
 def _not_found(module: str) -> str:
