@@ -181,13 +181,13 @@ def _complaint(wrong: ErrorDetails, known: list[str], given: Mapping[str, object
     if wrong["type"] == "missing":
         return f"{name} is missing"
     if wrong["type"] != "extra_forbidden":
-        return f"{name}: {wrong['msg'].removeprefix('Value error, ')}"
+        got = f", got {wrong['input']!r:.80}" if isinstance(wrong["input"], str | int | float) else ""
+        return f"{name}: {wrong['msg'].removeprefix('Value error, ')}{got}"
     if name in given:
         return f"{name} is set beside the options, not among them"
     near = get_close_matches(name, known, 1)
-    return f"there is no {name!r}" + (
-        f" (did you mean {near[0]}?)" if near else f": it takes {', '.join(known) or 'none'}"
-    )
+    meant = f" (did you mean {near[0]}?)" if near else f": it takes {', '.join(known) or 'none'}"
+    return f"there is no {name!r}{meant}"
 
 
 def _not_found(module: str) -> str:
