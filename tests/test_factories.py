@@ -97,7 +97,7 @@ def sign(word: str) -> bytes:
     import io
 
     rng = np.random.default_rng(7)
-    picture = draw_sign(sample_sign(rng, "held_out", words=[word], contrast=(0.8, 0.8)), (128, 128))
+    picture = draw_sign(sample_sign(rng, "held_out", words=[word], contrast=(0.8, 0.8)), (512, 512))
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
