@@ -11,46 +11,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from guardrail.errors import BudgetSpentError, ConfigurationError, ImageError, PromptError, QueueFullError, StoreError
-from guardrail.stores.redis.connection import RedisConnection
+from guardrail.stores.base import SharedBuckets
 
 logger = logging.getLogger(__name__)
 
-# KEYS: the client's bucket. ARGV: tokens to take (negative: give back), size, tokens a millisecond.
-_TAKE = """
-local time = redis.call('time')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local bucket = redis.call('hmget', KEYS[1], 'tokens', 'at')
-local size, rate = tonumber(ARGV[2]), tonumber(ARGV[3])
-local tokens = tonumber(bucket[1] or size)
-tokens = math.min(size, tokens + math.max(0, now - tonumber(bucket[2] or now)) * rate)
-local allowed = tokens >= tonumber(ARGV[1])
-if allowed then tokens = math.min(size, tokens - ARGV[1]) end
-redis.call('hset', KEYS[1], 'tokens', tostring(tokens), 'at', now)
-redis.call('pexpire', KEYS[1], math.ceil(size / rate) + 1000)
-return allowed and 1 or 0
-"""
-
 
 class DrawBudget:
-    """A bucket of draws per client, which fills again evenly: in Redis for all replicas, else in this process.
+    """A bucket of draws per client, which fills again evenly: shared by all replicas, else in this process.
 
     A decision reserves the most that it may draw, and gives back what it did not. Hits and near hits cost nothing. All
-    requests without a client are one client. While Redis is out, this process counts by itself.
+    requests without a client are one client. While the shared buckets are out, this process counts by itself.
 
     Args:
         per_minute: draws a minute; as many may be spent at once.
-        connection: to Redis; None: in this process.
+        shared: where replicas share the buckets; None: nowhere.
         capacity: clients that this process remembers; the one seen longest ago is forgotten first, its bucket full.
 
     Raises:
         ConfigurationError: a number below 1.
     """
 
-    def __init__(self, per_minute: int, connection: RedisConnection | None = None, *, capacity: int = 100_000) -> None:
+    def __init__(self, per_minute: int, shared: SharedBuckets | None = None, *, capacity: int = 100_000) -> None:
         if per_minute < 1 or capacity < 1:
             raise ConfigurationError(f"per_minute and capacity must be at least 1, got {per_minute} and {capacity}")
         self.per_minute = per_minute
-        self._connection = connection
+        self._shared = shared
         self._capacity = capacity
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
@@ -84,10 +69,9 @@ class DrawBudget:
 
     def _take(self, client: str | None, draws: int) -> bool:
         name = "none" if client is None else hashlib.sha256(client.encode("utf-8", "replace")).hexdigest()
-        if self._connection is not None:
-            key, rate = f"guardrail:v1:budget:{name}", self.per_minute / 60_000
+        if self._shared is not None:
             try:
-                return bool(self._connection.call(lambda c: c.eval(_TAKE, 1, key, draws, self.per_minute, rate)))
+                return self._shared.take(name, draws, self.per_minute)
             except StoreError as error:
                 logger.warning("counting draws in this process alone: %s", error)
         return self._take_here(name, draws)

@@ -34,7 +34,6 @@ from guardrail.errors import (
     TooManyImagesError,
 )
 from guardrail.images.pictures import ImageLimits, ImageSource, list_sources
-from guardrail.images.seen import Aliases, SeenFiles
 from guardrail.lookup import Lookup, oracle_of, timed
 from guardrail.models.base import Answer, VisionLanguageModel
 from guardrail.models.scheduling import Scheduler
@@ -42,9 +41,10 @@ from guardrail.near import NearHits
 from guardrail.oracles.base import Judgements, Oracle, RepresentativeOracle, SelectingOracle
 from guardrail.policy import Action, Decision, Policy, Reason
 from guardrail.prompts import Prompt
-from guardrail.stores.base import CertificateStore
-from guardrail.stores.once import OncePerKey, SharedLocks
-from guardrail.stores.signing import Signed, Signer
+from guardrail.stores.base import Aliases, CertificateStore, SharedLocks, SignedStore
+from guardrail.stores.once import OncePerKey
+from guardrail.stores.seen import SeenFiles
+from guardrail.stores.signing import Signer
 
 if TYPE_CHECKING:
     from guardrail.settings import Settings
@@ -135,7 +135,7 @@ class Guard:
         """Build what stands on the store."""
         self.store = store
         key = self.classifier.smoothing.key
-        if isinstance(store, Signed) and key is not None:
+        if isinstance(store, SignedStore) and key is not None:
             store.sign_by(Signer(key))
         self._seen = SeenFiles(store if isinstance(store, Aliases) else None, self.limits)
         once = OncePerKey(store if isinstance(store, SharedLocks) else None)

@@ -16,7 +16,7 @@ from guardrail.near import NearHits
 from guardrail.oracles.base import Oracle, RepresentativeOracle
 from guardrail.policy import Policy
 from guardrail.request import CertificateKey, Request, joint_hash
-from guardrail.stores.base import CertificateStore, StoreStats
+from guardrail.stores.base import CertificateStore, CountingStore, StoreStats
 from guardrail.stores.once import Found, OncePerKey
 
 logger = logging.getLogger(__name__)
@@ -107,12 +107,14 @@ class _Search:
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the guard can do without
             self._without_store(error)
             return None
-        if certificate is not None and not self._is_about(certificate, key):
-            logger.error("the store gave a certificate of another request for %s: treated as a miss", key)
-            stats = getattr(store, "stats", None)
-            if isinstance(stats, StoreStats):
-                stats.reject("another_request")
+        if certificate is None:
             return None
+        counts = store.stats if isinstance(store, CountingStore) else StoreStats()
+        if not self._is_about(certificate, key):
+            logger.error("the store gave a certificate of another request for %s: treated as a miss", key)
+            counts.miss("another_request")
+            return None
+        counts.hit()
         return certificate
 
     def put(self, key: CertificateKey, certificate: Certificate) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypedDict
+from typing import Annotated, Any, Self, TypedDict
 
-from pydantic import BaseModel, Field, SecretBytes, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, Secret, SecretBytes, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
@@ -18,14 +19,16 @@ from guardrail.audit import AuditLog, Overrides
 from guardrail.budget import DrawBudget
 from guardrail.certify.options import Smoothing
 from guardrail.errors import ConfigurationError, plainly
+from guardrail.factories import Imported, Named, called, is_named, put_on_path
 from guardrail.measuring.calibration import Calibration
 from guardrail.measuring.recall import EvaluationRecord
 from guardrail.models.base import VisionLanguageModel
+from guardrail.named import CHAT, Asked, known_model, known_oracle, make_model, make_oracle
 from guardrail.near import NearHits, NearIndex
-from guardrail.oracles.base import HARMFUL, Oracle
+from guardrail.oracles.base import Oracle, RepresentativeOracle
 from guardrail.policy import Policy
 from guardrail.stores import CertificateStore, MemoryStore, RedisStore, Signer
-from guardrail.stores.redis.points import RedisPoints
+from guardrail.stores.base import SharedStore
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +36,21 @@ _PARTS: dict[str, type[BaseModel]] = {"smoothing": Smoothing, "policy": Policy}
 """Settings that have fields of their own."""
 
 
+def _known_store(given: str) -> str:
+    if given not in {"memory", "redis"} and not is_named(given):
+        raise ValueError("name memory or redis, or your own as 'module:object', both Python names")
+    return given
+
+
+Options = Annotated[Secret[dict[str, Any]], NoDecode]
+"""A table of keyword arguments; a variable holds it as JSON. It may hold passwords."""
+
+
 class Parts(TypedDict):
     """What a guard is made of; see `guardrail.Guard`."""
 
     model: list[VisionLanguageModel]
-    oracle: Oracle
+    oracle: Oracle | RepresentativeOracle
     smoothing: Smoothing
     policy: Policy
     store: CertificateStore
@@ -51,15 +64,24 @@ class Settings(BaseSettings):
     """A guard in words. Each field may stand in a TOML file or in a variable; variables win.
 
     Nested fields take two underscores: `GUARDRAIL_SMOOTHING__SIGMA=0.25`, `GUARDRAIL_POLICY__MODE=monitor`.
+
+    Model, oracle and store may be one's own, named as `module:object`: an object that fulfils the protocol, or a
+    function marked with `guardrail.factory` that makes one. Such a name runs code: it belongs in the file of settings
+    or the process's own environment, and must never come from a request or from data.
     """
 
     model_config = SettingsConfigDict(
         env_prefix="GUARDRAIL_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
-    model: str | None = None
-    """`bundled`, a hub id, or the folder of a model in Hugging Face format. There is no default: a forgotten model
-    must not guard production."""
+    app_dir: Path | None = None
+    """Folder from which modules of one's own are imported, before all others; the working directory is none."""
+    model: Annotated[str, AfterValidator(known_model)] | None = None
+    """`bundled`; `bundled-denoised`, behind the bundled denoiser; a hub id, or the folder of a model in Hugging Face
+    format; `chat:` and the id of a LangChain chat model, as `chat:openai:gpt-4o`; or `module:object`. There is no
+    default: a forgotten model must not guard production."""
+    model_options: Options = Secret({})
+    """Keyword arguments of the model's class, or of one's own factory: see `named.make_model`."""
     model_revision: str | None = None
     device: str | None = None
     """Torch device; None: a replica of the model on each GPU, the CPU where there is none."""
@@ -67,11 +89,15 @@ class Settings(BaseSettings):
     max_new_tokens: int = Field(default=32, ge=1)
     temperature: float = Field(default=0.0, ge=0.0)
     batch_size: int | None = Field(default=None, ge=1)
-    oracle: Literal["bundled", "bundled-actions", "refusal", "safeguard"] | None = None
+    oracle: Annotated[str, AfterValidator(known_oracle)] | None = None
     """`bundled` and `bundled-actions` know the bundled model's answers only; `refusal` calls every answer that does
-    not refuse harmful (for red-team prompts); `safeguard` asks a safety model of Llama Guard's kind."""
+    not refuse harmful (for red-team prompts); `safeguard` asks a safety model of Llama Guard's kind; `lexicon`,
+    `labels`, `actions`, `judge` and `equivalence` take options; or `module:object`."""
+    oracle_options: Options = Secret({})
+    """Keyword arguments of the oracle's class, or of one's own factory: see `named.make_oracle`."""
     oracle_model: str | None = None
-    """Hub id or folder of the safety model. It runs where the model does, by `device` and `dtype`."""
+    """Hub id or folder of the model that the oracle asks, which runs where the model does, by `device` and `dtype`; or
+    the id of a LangChain chat model."""
     oracle_revision: str | None = None
     evaluation: Path | None = None
     """What `guardrail evaluate` wrote about this model and oracle: certificates then say the measured recall."""
@@ -81,8 +107,12 @@ class Settings(BaseSettings):
     policy: Policy = Policy()
     key: SecretStr | None = None
     """Secret of the noise: at least 16 characters, the same for all replicas that share a store."""
+    store: Annotated[str, AfterValidator(_known_store)] | None = None
+    """`memory`, `redis` or `module:object`; None: `redis` where there is a URL of it, else `memory`."""
+    store_options: Options = Secret({})
+    """Keyword arguments of the store's class, or of one's own factory."""
     redis_url: SecretStr | None = None
-    """Where certificates are kept; None: in memory. `RedisConnection` says which URLs it may be."""
+    """Where Redis is. `RedisConnection` says which URLs it may be."""
     redis_timeout: float = Field(default=0.5, gt=0.0)
     """Seconds to wait for a connection to Redis, and for an answer; a far one may take longer."""
     signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
@@ -104,6 +134,21 @@ class Settings(BaseSettings):
     def _from_home(cls, given: str | None) -> str | None:
         return str(Path(given).expanduser()) if given is not None and given.startswith("~") else given
 
+    @field_validator("app_dir")
+    @classmethod
+    def _a_folder(cls, given: Path | None) -> Path | None:
+        return None if given is None else _folder(given)
+
+    @field_validator("model_options", "oracle_options", "store_options", mode="before")
+    @classmethod
+    def _a_table(cls, given: object) -> object:
+        if isinstance(given, str):
+            try:
+                return json.loads(given)
+            except ValueError:
+                raise ValueError('options must be a table, or JSON in a variable: {"name": value}') from None
+        return given
+
     @field_validator("signing_keys", mode="before")
     @classmethod
     def _several(cls, given: object) -> object:
@@ -122,8 +167,12 @@ class Settings(BaseSettings):
         return env_settings, init_settings, file_secret_settings
 
     @classmethod
-    def load(cls, path: str | Path | None = None) -> Self:
+    def load(cls, path: str | Path | None = None, *, app_dir: str | Path | None = None) -> Self:
         """Read settings from a TOML file (`path`, else the one that `GUARDRAIL_CONFIG` names) and the environment.
+
+        Args:
+            path: of the file.
+            app_dir: wins over the setting of this name.
 
         Raises:
             ConfigurationError: no such file, not TOML, an unknown setting, or a value that cannot work.
@@ -134,7 +183,8 @@ class Settings(BaseSettings):
             if odd := [name for name in given if name.startswith("_")]:
                 raise ConfigurationError(f"{path} has settings {odd}: no name of a setting begins with an underscore")
             _refuse_unknown_variables(cls)
-            return cls(**given)
+            settings = cls(**given)
+            return settings if app_dir is None else settings.model_copy(update={"app_dir": _folder(Path(app_dir))})
         except SettingsError as error:
             raise ConfigurationError(_explain_variable(error)) from None
         except tomllib.TOMLDecodeError as error:
@@ -152,7 +202,7 @@ class Settings(BaseSettings):
             ModelError: the model cannot be loaded.
         """
         store = self.make_store()
-        if self.redis_url is not None and self.key is None and self.smoothing.key is None:
+        if isinstance(store, SharedStore) and self.key is None and self.smoothing.key is None:
             logger.warning(
                 "replicas share a store, and each makes up a noise key of its own: asking another replica is another "
                 "chance. Set GUARDRAIL_KEY to one secret for all (openssl rand -hex 32)"
@@ -170,7 +220,9 @@ class Settings(BaseSettings):
         )
 
     def make_replicas(self) -> list[VisionLanguageModel]:
-        """Load the model that is to be smoothed, once per GPU where `device` does not say which."""
+        """Load the model that is to be smoothed, once per GPU where `device` does not say which and it runs here."""
+        if self.model is not None and (self.model.startswith(CHAT) or is_named(self.model)):
+            return [self.make_model()]
         import torch
 
         devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if self.device is None else []
@@ -179,17 +231,23 @@ class Settings(BaseSettings):
         return [self.model_copy(update={"device": device}).make_model() for device in devices]
 
     def make_model(self) -> VisionLanguageModel:
-        """Load the model that is to be smoothed, on one device."""
-        from guardrail.models import BundledVLM, TransformersVLM
+        """Load the model that is to be smoothed, on one device.
 
+        Raises:
+            ConfigurationError: none is named, or the name or its options cannot be used.
+            ModelError: it cannot be loaded.
+        """
         if self.model is None:
             raise ConfigurationError(
                 "no model is named: set GUARDRAIL_MODEL to a hub id or folder (or to 'bundled' for demonstrations)"
             )
-        if self.model == "bundled":
-            return BundledVLM(temperature=self.temperature, device=self.device)
-        return TransformersVLM(
+        options = self.model_options.get_secret_value()
+        if own := self._own("model"):
+            model: VisionLanguageModel = own.make(options, VisionLanguageModel)
+            return model
+        return make_model(
             self.model,
+            options,
             revision=self.model_revision,
             device=self.device,
             dtype=self.dtype,
@@ -198,36 +256,33 @@ class Settings(BaseSettings):
             batch_size=self.batch_size,
         )
 
-    def make_oracle(self) -> Oracle:
+    def make_oracle(self) -> Oracle | RepresentativeOracle:
         """Make the oracle; the bundled model brings its own.
 
         Raises:
-            ConfigurationError: none is named, or not the model that it asks.
+            ConfigurationError: none is named, or not the model that it asks, or its options cannot be used.
             ModelError: that model cannot be loaded.
         """
-        from guardrail.bundled.oracle import action_oracle, bundled_oracle
-        from guardrail.oracles.refusal.oracle import RefusalOracle
-        from guardrail.oracles.words.illegible import IllegibleOracle
+        name = self.oracle or ("bundled" if self.model in {"bundled", "bundled-denoised"} else None)
+        if name is None:
+            raise ConfigurationError("no oracle is named: set GUARDRAIL_ORACLE, for instance to 'refusal'")
+        options = self.oracle_options.get_secret_value()
+        if own := self._own("oracle"):
+            oracle: Oracle | RepresentativeOracle = own.make(options, Oracle, RepresentativeOracle)
+            return oracle
+        asked = Asked(self.oracle_model, self.oracle_revision, self.device, self.dtype)
+        return make_oracle(name, options, asked)
 
-        match self.oracle or ("bundled" if self.model == "bundled" else None):
-            case "bundled":
-                return bundled_oracle()
-            case "bundled-actions":
-                return action_oracle()
-            case "refusal":
-                return IllegibleOracle(RefusalOracle())
-            case "safeguard":
-                return IllegibleOracle(self._safeguard(), keeps=(HARMFUL,))
-        raise ConfigurationError("no oracle is named: set GUARDRAIL_ORACLE, for instance to 'refusal'")
+    def make_measurable_oracle(self) -> Oracle:
+        """Make the oracle for a measurement, which asks of each answer by itself what class it is of.
 
-    def _safeguard(self) -> Oracle:
-        from guardrail.oracles.asking.safeguard import SafeguardOracle
-
-        if self.oracle_model is None:
-            raise ConfigurationError(
-                "no safety model is named: set GUARDRAIL_ORACLE_MODEL to its hub id or folder, for oracle 'safeguard'"
-            )
-        return SafeguardOracle(self.oracle_model, revision=self.oracle_revision, device=self.device, dtype=self.dtype)
+        Raises:
+            ConfigurationError: as `make_oracle`; or the oracle finds its classes.
+        """
+        oracle = self.make_oracle()
+        if not isinstance(oracle, Oracle):
+            raise ConfigurationError(f"oracle {oracle.name} finds its classes, and cannot be measured: name another")
+        return oracle
 
     def make_smoothing(self, **overrides: float | None) -> Smoothing:
         """Return the smoothing with the secret key and, where they are not None, other values for its fields.
@@ -249,29 +304,62 @@ class Settings(BaseSettings):
             raise ConfigurationError(_explain(error, Smoothing)) from None
 
     def make_store(self) -> CertificateStore:
-        """Return the Redis store where a URL is set, else one in memory."""
+        """Return the store that is named, else the Redis store where a URL is set, else one in memory.
+
+        Raises:
+            ConfigurationError: its name or its options cannot be used, or it does not go with the Redis URL.
+        """
+        name = self.store or ("memory" if self.redis_url is None else "redis")
+        if (name == "redis") != (self.redis_url is not None):
+            raise ConfigurationError(
+                f"store is {name!r} and redis_url is {'not set' if self.redis_url is None else 'set'}: "
+                "set store = 'redis' and redis_url, or neither"
+            )
+        options = self.store_options.get_secret_value()
+        if own := self._own("store"):
+            store: CertificateStore = own.make(options, CertificateStore)
+            return store
         if self.redis_url is None:
-            return MemoryStore(ttl=self.certificate_ttl)
-        return RedisStore(
-            self.redis_url.get_secret_value(),
+            return called(MemoryStore, options, "store", ttl=self.certificate_ttl)
+        return called(
+            RedisStore,
+            options,
+            "store",
+            url=self.redis_url.get_secret_value(),
             signer=self.make_signer(),
             ttl=self.certificate_ttl,
             timeout=self.redis_timeout,
         )
 
+    @property
+    def imported(self) -> tuple[Imported, ...]:
+        """Where the objects are imported from that settings name as `module:object`.
+
+        Raises:
+            ConfigurationError: there is no such module, or it fails.
+        """
+        return tuple(own.imported() for setting in ("model", "oracle", "store") if (own := self._own(setting)))
+
+    def _own(self, setting: str) -> Named | None:
+        """Return the object that a setting names as `module:object`, with its folder on the path."""
+        name = getattr(self, setting)
+        if not is_named(name):
+            return None
+        if self.app_dir is not None:
+            put_on_path(self.app_dir)
+        return Named(setting, name)
+
     def make_budget(self, store: CertificateStore) -> DrawBudget | None:
         """Return the clients' budget, kept where the certificates are; None where it is not limited."""
         if self.draws_per_minute is None:
             return None
-        return DrawBudget(self.draws_per_minute, store.connection if isinstance(store, RedisStore) else None)
+        return DrawBudget(self.draws_per_minute, store.buckets() if isinstance(store, SharedStore) else None)
 
     def make_near(self, store: CertificateStore) -> NearHits | None:
         """Return what finds near hits, shared where the certificates are; None where it is off."""
         if self.near_refuse_within is None:
             return None
-        points = None
-        if isinstance(store, RedisStore):
-            points = RedisPoints(store.connection, store.signer, ttl=self.certificate_ttl)
+        points = store.points() if isinstance(store, SharedStore) else None
         return NearHits(self.near_refuse_within, NearIndex(max_bytes=self.near_memory * 2**20, shared=points))
 
     def make_audit(self) -> AuditLog | None:
@@ -291,6 +379,13 @@ class Settings(BaseSettings):
         one: SecretStr | SecretBytes | None = self.key or self.smoothing.key
         keys = self.signing_keys or ((one,) if one else ())
         return Signer(*keys) if keys else None
+
+
+def _folder(given: Path) -> Path:
+    folder = given.expanduser().absolute()
+    if not folder.is_dir():
+        raise ConfigurationError(f"app_dir {str(given)!r} is no folder: name the one that holds your modules")
+    return folder
 
 
 def _refuse_unknown_variables(settings: type[Settings]) -> None:

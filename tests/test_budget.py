@@ -14,6 +14,7 @@ from guardrail.budget import DrawBudget
 from guardrail.errors import BudgetSpentError, ConfigurationError, QueueFullError
 from guardrail.models.base import Answer, Draw
 from guardrail.stores import MemoryStore
+from guardrail.stores.redis.buckets import RedisBuckets
 from guardrail.stores.redis.connection import RedisConnection
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 from tests.stores.conftest import RedisServer, _lasting_redis, redis_server, shared_redis  # noqa: F401 - fixtures
@@ -30,7 +31,7 @@ def make(request: pytest.FixtureRequest) -> Callable[[int], DrawBudget]:
     if request.param == "memory":
         return DrawBudget
     url = request.getfixturevalue("shared_redis").url
-    return lambda per_minute: DrawBudget(per_minute, RedisConnection(url))
+    return lambda per_minute: DrawBudget(per_minute, RedisBuckets(RedisConnection(url)))
 
 
 def spend(budget: DrawBudget, client: str | None, draws: int, used: int | None = None) -> bool:
@@ -108,13 +109,13 @@ def test_concurrent_requests_cannot_overspend(make: Callable[[int], DrawBudget])
 
 
 def test_replicas_share_a_bucket(shared_redis: RedisServer) -> None:  # noqa: F811
-    one, other = (DrawBudget(100, RedisConnection(shared_redis.url)) for _ in range(2))
+    one, other = (DrawBudget(100, RedisBuckets(RedisConnection(shared_redis.url))) for _ in range(2))
     assert spend(one, "a", 60)
     assert not spend(other, "a", 60)
 
 
 def test_in_an_outage_each_process_counts(redis_server: RedisServer) -> None:  # noqa: F811
-    budget = DrawBudget(100, RedisConnection(redis_server.url, timeout=0.2))
+    budget = DrawBudget(100, RedisBuckets(RedisConnection(redis_server.url, timeout=0.2)))
     redis_server.stop()
     assert spend(budget, "a", 60)
     assert not spend(budget, "a", 60)

@@ -16,7 +16,8 @@ from guardrail.errors import ConfigurationError, StoreError
 from guardrail.guard import Guard
 from guardrail.images.pictures import InputImage
 from guardrail.policy import Decision
-from guardrail.stores import CertificateStore, RedisStore
+from guardrail.stores import CertificateStore, MemoryStore
+from guardrail.stores.base import SharedStore
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -129,13 +130,12 @@ def guard_chatbot(console: Console, out: Path, samples: int) -> None:
 
 def _keeping(store: CertificateStore) -> str:
     """Say where certificates are kept, or why they are not."""
-    if not isinstance(store, RedisStore):
-        return "Certificates are kept in memory"
-    try:
-        store.ping()
-    except StoreError as error:
-        return f"Certificates are not kept, each request is computed: {error}"
-    return "Certificates are kept in Redis"
+    if isinstance(store, SharedStore):
+        try:
+            store.ping()
+        except StoreError as error:
+            return f"Certificates are not kept, each request is computed: {error}"
+    return f"Certificates are kept in {'memory' if isinstance(store, MemoryStore) else type(store).__name__}"
 
 
 def _sign(request: _Request) -> InputImage:

@@ -73,7 +73,7 @@ def evaluate(  # noqa: PLR0917 - typer reads options from the signature
         record = evaluate_and_show(
             look.console(quiet=as_json),
             model,
-            settings.make_oracle(),
+            settings.make_measurable_oracle(),
             labelled,
             [settings.make_smoothing(sigma=s, samples=samples) for s in sigma or [settings.smoothing.sigma]],
             data=data,

@@ -7,12 +7,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from guardrail.errors import ConfigurationError, StoreError
+from guardrail.stores.base import SharedPoints, StoredPoint
 
 LEVELS = 65_535
 """Pixels are kept in 16 bits, as multiples of 1/LEVELS."""
@@ -44,31 +44,6 @@ class Point:
         return cls(sizes, pixels, np.concatenate([contract(image) for image in images]))
 
 
-@dataclass(frozen=True, eq=False)
-class Stored:
-    """A point as it is kept: 16 bits a value, and how far that is from the point itself.
-
-    Attributes:
-        images: `CertificateKey.images`.
-        levels: [N] of uint16; None: not here, but where it can be fetched.
-        sketch: of the point itself.
-        residual: upper bound on the L2 norm of what rounding to 16 bits changed.
-        radius: of the certificate.
-    """
-
-    images: str
-    levels: NDArray[np.uint16] | None
-    sketch: NDArray[np.float64]
-    residual: float
-    radius: float
-
-    @classmethod
-    def of(cls, images: str, point: Point, radius: float) -> Stored:
-        """Round a point."""
-        levels = np.rint(np.clip(point.pixels, 0.0, 1.0) * LEVELS).astype(np.uint16)
-        return cls(images, levels, point.sketch, _up(np.linalg.norm(point.pixels - levels / LEVELS)), radius)
-
-
 @dataclass(frozen=True)
 class Neighbour:
     """A stored request that is near.
@@ -82,23 +57,6 @@ class Neighbour:
     distance: float
 
 
-class Shared(Protocol):
-    """Where replicas share their points; whatever fails there is missing meanwhile."""
-
-    def publish(self, bucket: str, stored: Stored) -> None:
-        """Let others know a point."""
-
-    def news(self, bucket: str) -> list[Stored]:
-        """Return the points that have come to a bucket since it was last asked, without their levels."""
-
-    def levels(self, bucket: str, images: str) -> NDArray[np.uint16] | None:
-        """Return the levels of a point, None if they are gone.
-
-        Raises:
-            StoreError: whether they are cannot be told now.
-        """
-
-
 class NearIndex:
     """The points of one process, bounded in number and memory; the one that was used longest ago leaves first.
 
@@ -108,7 +66,9 @@ class NearIndex:
         shared: where replicas share them; None: nowhere.
     """
 
-    def __init__(self, *, capacity: int = 10_000, max_bytes: int = 512 * 2**20, shared: Shared | None = None) -> None:
+    def __init__(
+        self, *, capacity: int = 10_000, max_bytes: int = 512 * 2**20, shared: SharedPoints | None = None
+    ) -> None:
         if capacity < 1 or max_bytes < 1:
             raise ConfigurationError(f"capacity and max_bytes must be positive, got {capacity} and {max_bytes}")
         self.capacity = capacity
@@ -124,7 +84,7 @@ class NearIndex:
 
     def add(self, context: str, images: str, point: Point, radius: float) -> None:
         """Keep the point of a certificate; its radius, 0 for an abstention, says how far it is looked for."""
-        bucket, stored = bucket_of(context, point), Stored.of(images, point, radius)
+        bucket, stored = bucket_of(context, point), rounded(images, point, radius)
         self._keep(bucket, stored)
         if self._shared is not None:
             self._shared.publish(bucket, stored)
@@ -150,7 +110,7 @@ class NearIndex:
                 self._touch(name, stored.images)
         return sorted(found, key=lambda neighbour: neighbour.distance)
 
-    def _distance(self, bucket: str, stored: Stored, point: Point, limit: float) -> float | None:
+    def _distance(self, bucket: str, stored: StoredPoint, point: Point, limit: float) -> float | None:
         """Return an upper bound on the distance; None if it is above the limit, or the pixels are gone."""
         levels = stored.levels
         if levels is None and self._shared is not None:
@@ -159,7 +119,7 @@ class NearIndex:
             except StoreError:
                 return None  # an outage is no reason to forget a point
             if levels is not None and levels.size == point.pixels.size:
-                self._keep(bucket, Stored(stored.images, levels, stored.sketch, stored.residual, stored.radius))
+                self._keep(bucket, StoredPoint(stored.images, levels, stored.sketch, stored.residual, stored.radius))
         if levels is None or levels.size != point.pixels.size:
             self._drop(bucket, stored.images)
             return None
@@ -172,7 +132,7 @@ class NearIndex:
                 return None
         return _up(total**0.5) + stored.residual
 
-    def _keep(self, bucket: str, stored: Stored) -> None:
+    def _keep(self, bucket: str, stored: StoredPoint) -> None:
         with self._lock:
             self._drop(bucket, stored.images)
             size = stored.sketch.nbytes + (0 if stored.levels is None else stored.levels.nbytes)
@@ -204,12 +164,12 @@ class _Bucket:
 
     def __init__(self, width: int) -> None:
         self.places: dict[str, int] = {}
-        self._points: list[Stored] = []
+        self._points: list[StoredPoint] = []
         self._sketches = np.empty((16, width))
         self._squares = np.empty(16)
         self._radii = np.empty(16)
 
-    def add(self, stored: Stored) -> None:
+    def add(self, stored: StoredPoint) -> None:
         place = len(self._points)
         if place == len(self._squares):
             self._sketches = np.concatenate([self._sketches, np.empty_like(self._sketches)])
@@ -224,7 +184,7 @@ class _Bucket:
             self._points[place] = last
             self._write(place, last)
 
-    def candidates(self, sketch: NDArray[np.float64], within: float, reach: float) -> list[tuple[Stored, float]]:
+    def candidates(self, sketch: NDArray[np.float64], within: float, reach: float) -> list[tuple[StoredPoint, float]]:
         """Return the points whose contraction does not rule them out, with their limits, the most likely first."""
         count = len(self._points)
         limits = np.maximum(within, self._radii[:count] + reach)
@@ -238,11 +198,17 @@ class _Bucket:
         places = places[np.argsort(bounds[places])]
         return [(self._points[place], float(limits[place])) for place in places]
 
-    def _write(self, place: int, stored: Stored) -> None:
+    def _write(self, place: int, stored: StoredPoint) -> None:
         self.places[stored.images] = place
         self._sketches[place] = stored.sketch
         self._squares[place] = float(stored.sketch @ stored.sketch)
         self._radii[place] = stored.radius
+
+
+def rounded(images: str, point: Point, radius: float) -> StoredPoint:
+    """Return a point as it is kept, under the hash of its images, with the radius of their certificate."""
+    levels = np.rint(np.clip(point.pixels, 0.0, 1.0) * LEVELS).astype(np.uint16)
+    return StoredPoint(images, levels, point.sketch, _up(np.linalg.norm(point.pixels - levels / LEVELS)), radius)
 
 
 def contract(image: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -46,7 +46,6 @@ class MemoryStore:
             if certificate is None:
                 self.stats.miss()
             else:
-                self.stats.hit()
                 self._entries.move_to_end(key)
             return certificate
 

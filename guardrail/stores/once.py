@@ -8,33 +8,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from typing import Protocol, runtime_checkable
 
 from guardrail.callers import current_caller
 from guardrail.certify.certificate import Certificate
 from guardrail.errors import ModelError, OracleError, StoreError
 from guardrail.request import CertificateKey, Source
+from guardrail.stores.base import SharedLocks
 
 logger = logging.getLogger(__name__)
-
-
-class Lock(Protocol):
-    """A lock that is held."""
-
-    def release(self) -> None:
-        """Give it back and wake whoever waits; never raises."""
-
-
-@runtime_checkable
-class SharedLocks(Protocol):
-    """A store whose locks hold across replicas."""
-
-    def acquire(self, key: CertificateKey, seconds: float) -> Lock | None:
-        """Wait for the lock of a key; None if another owner has just released it, or time is up.
-
-        Raises:
-            StoreError: the store cannot be reached.
-        """
 
 
 Found = tuple[Certificate, Source]

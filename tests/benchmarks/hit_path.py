@@ -20,9 +20,9 @@ from rich.table import Table
 from guardrail import Guard, Smoothing
 from guardrail.bundled.oracle import bundled_oracle
 from guardrail.bundled.signs import draw_sign, sample_sign
-from guardrail.images.seen import SeenFiles
 from guardrail.models import BundledVLM
 from guardrail.stores import RedisStore, Signer
+from guardrail.stores.seen import SeenFiles
 from tests.stores.conftest import RedisServer
 
 SECRET = "a secret of this benchmark"

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from guardrail.errors import ConfigurationError
 from guardrail.near import NearIndex, Point
-from guardrail.near.index import Stored, bucket_of, contract
+from guardrail.near.index import bucket_of, contract, rounded
 from guardrail.stores import Signer
 from guardrail.stores.redis.connection import RedisConnection
 from guardrail.stores.redis.points import RedisPoints
@@ -60,7 +60,7 @@ def test_near_is_exactly_what_the_distance_says() -> None:
         distance = radius * rng.choice([0.5, 0.99, 0.999, 1.0, 1.001, 1.5])
         y = x + direction * (distance / np.linalg.norm(direction))
         true = float(np.linalg.norm(x - y))
-        residual = Stored.of("0", Point.of([x]), 0.0).residual
+        residual = rounded("0", Point.of([x]), 0.0).residual
         found = index.neighbours("c", Point.of([y]), 0.0)
         assert len(found) <= 1
         if found:
@@ -86,7 +86,7 @@ def test_the_distance_is_joint_over_images_and_rounded_up_by_the_storage_error()
 
 def test_the_storage_error_is_counted_whatever_the_pixels() -> None:
     for x in (np.full((4, 4, 3), 0.5 / 65_535), np.full((4, 4, 3), 1.0 + 1e-3), np.full((4, 4, 3), -0.25)):
-        stored = Stored.of("0", Point.of([x]), 0.0)
+        stored = rounded("0", Point.of([x]), 0.0)
         assert stored.levels is not None
         assert stored.residual >= np.linalg.norm(x.reshape(-1) - stored.levels / 65_535)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -130,15 +130,17 @@ def evaluate(  # noqa: PLR0917 - typer reads options from the signature
 
 def _oracle(settings: Settings, name: str | None) -> Oracle:
     """Make the oracle of the settings, or another by its name there."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import Secret
 
-    if name is not None:
-        kinds: Any = type(settings).model_fields["oracle"].annotation
+    from guardrail.named import known_oracle
+
+    if name is not None and name != settings.oracle:
         try:
-            settings = settings.model_copy(update={"oracle": TypeAdapter(kinds).validate_python(name)})
-        except ValidationError as error:
-            raise ConfigurationError(f"--oracle {name!r}: {error.errors()[0]['msg']}") from None
-    return settings.make_oracle()
+            update = {"oracle": known_oracle(name), "oracle_options": Secret({})}
+        except ConfigurationError as error:
+            raise ConfigurationError(f"--oracle {name!r}: {error}") from None
+        settings = settings.model_copy(update=update)
+    return settings.make_measurable_oracle()
 
 
 def measure_and_show(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardrail.errors import StoreError
-from guardrail.near.index import Stored
+from guardrail.stores.base import StoredPoint
 from guardrail.stores.redis.connection import RedisConnection
 from guardrail.stores.signing import RejectedEntryError, Signer
 
@@ -64,7 +64,7 @@ class RedisPoints:
         self._slots: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._lock = threading.Lock()
 
-    def publish(self, bucket: str, stored: Stored) -> None:
+    def publish(self, bucket: str, stored: StoredPoint) -> None:
         """Let other replicas know a point."""
         if stored.levels is None or stored.levels.nbytes + 1024 > self._max_bytes:
             return
@@ -81,9 +81,9 @@ class RedisPoints:
         except StoreError as error:
             logger.warning("a point is not shared: %s", error)
 
-    def news(self, bucket: str) -> list[Stored]:
+    def news(self, bucket: str) -> list[StoredPoint]:
         """Return the points that have come to a bucket since it was last asked; none if Redis is out."""
-        found: list[Stored] = []
+        found: list[StoredPoint] = []
         with self._lock:
             last = self._seen.get(bucket, b"-")
             while True:
@@ -124,7 +124,7 @@ class RedisPoints:
             logger.warning("points of other replicas are not seen: %s", error)
             return []
 
-    def _read(self, bucket: str, fields: dict[bytes, bytes]) -> Stored | None:
+    def _read(self, bucket: str, fields: dict[bytes, bytes]) -> StoredPoint | None:
         try:
             content = self._signer.open(bucket, fields.get(b"e", b""))
             images, slot, residual, radius = _FIXED.unpack_from(content)
@@ -134,7 +134,7 @@ class RedisPoints:
         self._slots[bucket, images.hex()] = slot
         while len(self._slots) > _MOST_SLOTS:
             self._slots.popitem(last=False)
-        return Stored(images.hex(), None, sketch, residual, radius)
+        return StoredPoint(images.hex(), None, sketch, residual, radius)
 
 
 def _stream(bucket: str) -> str:

@@ -9,17 +9,19 @@ from guardrail.certify.certificate import Certificate
 from guardrail.errors import ConfigurationError
 from guardrail.request import CertificateKey
 from guardrail.stores.base import StoreStats, open_certificate, seal_certificate
+from guardrail.stores.redis.buckets import RedisBuckets
 from guardrail.stores.redis.connection import RedisConnection
 from guardrail.stores.redis.locks import RedisLock, acquire
+from guardrail.stores.redis.points import RedisPoints
 from guardrail.stores.signing import RejectedEntryError, Signed, Signer
 
 logger = logging.getLogger(__name__)
 
 
 class RedisStore(Signed):
-    """Signed certificates with time to live, one string each; and locks, for one computation per key.
+    """Signed certificates with time to live, one string each; locks, for one computation per key; points and buckets.
 
-    Redis 6.2 suffices. The schema, version 1:
+    Redis 6.2 suffices. The schema, version 1, beside the names of `RedisPoints` and `RedisBuckets`:
 
     | name | type | content |
     |---|---|---|
@@ -133,6 +135,14 @@ class RedisStore(Signed):
             StoreError: Redis cannot be reached or refused.
         """
         return acquire(self.connection, str(key), seconds, self._lock_ttl)
+
+    def points(self) -> RedisPoints:
+        """Return where replicas share the points of near hits."""
+        return RedisPoints(self.connection, self.signer, ttl=self.ttl)
+
+    def buckets(self) -> RedisBuckets:
+        """Return where replicas share clients' budgets."""
+        return RedisBuckets(self.connection)
 
     def ping(self) -> None:
         """Reach Redis once.

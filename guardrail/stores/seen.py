@@ -5,31 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 from guardrail.errors import StoreError
 from guardrail.images.pictures import ImageLimits, ImageSource, InputImage
+from guardrail.stores.base import Aliases
 
 logger = logging.getLogger(__name__)
-
-
-@runtime_checkable
-class Aliases(Protocol):
-    """A store that keeps, beside certificates, which image a file is."""
-
-    def get_alias(self, file: str) -> str | None:
-        """Return the SHA-256 (hex) of the image's canonical pixels; None if the file is unknown.
-
-        Raises:
-            StoreError: the store cannot be reached.
-        """
-
-    def put_alias(self, file: str, image: str) -> None:
-        """Keep it for the store's time to live.
-
-        Raises:
-            StoreError: the store cannot be reached.
-        """
 
 
 class SeenFiles:

@@ -1,0 +1,285 @@
+"""The models and oracles of this package, by the names that settings give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from guardrail import oracles
+from guardrail.bundled.oracle import action_oracle, bundled_oracle
+from guardrail.errors import ConfigurationError
+from guardrail.factories import Named, called, is_named
+from guardrail.models import BundledVLM, ChatModelVLM, TransformersVLM, VisionLanguageModel
+from guardrail.oracles import Oracle, RepresentativeOracle
+from guardrail.oracles.asking.chat_classifier import ChatClassifier
+from guardrail.oracles.base import HARMFUL, HARMLESS
+from guardrail.oracles.meaning.chat_equivalence import equivalence_rubric
+from guardrail.oracles.meaning.equivalence import DIFFERENT, EQUIVALENT
+from guardrail.oracles.words.actions import NO_ACTION
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+CHAT = "chat:"
+"""Begins the name of a chat model: what follows is its id for LangChain's `init_chat_model`."""
+Options = Mapping[str, Any]
+
+
+def make_model(
+    name: str,
+    options: Options,
+    *,
+    revision: str | None,
+    device: str | None,
+    dtype: str | None,
+    max_new_tokens: int,
+    temperature: float,
+    batch_size: int | None,
+) -> VisionLanguageModel:
+    """Make a model; the options are keyword arguments of its class.
+
+    Args:
+        name: `bundled`; `bundled-denoised`, with the bundled denoiser before it; `chat:` and the id of a chat model; or
+            a hub id or folder.
+        options: of a chat model, `chat` holds the keyword arguments of `init_chat_model`.
+        revision: of a hub model.
+        device: torch device of a local model.
+        dtype: of its weights.
+        max_new_tokens: longest answer.
+        temperature: 0 for greedy decoding.
+        batch_size: most draws per forward pass.
+
+    Raises:
+        ConfigurationError: options that the class does not have, or that cannot work.
+        ModelError: the model cannot be loaded.
+    """
+    if name.startswith(CHAT):
+        chat, rest = _chat(
+            name.removeprefix(CHAT), options, "model", temperature=temperature, max_tokens=max_new_tokens
+        )
+        return called(ChatModelVLM, rest, "model", also=("chat",), chat=chat)
+    if name in {"bundled", "bundled-denoised"}:
+        bundled = called(BundledVLM, options, "model", temperature=temperature, device=device)
+        if name == "bundled":
+            return bundled
+        from guardrail.bundled.denoiser import denoised
+
+        return denoised(bundled)
+    return called(
+        TransformersVLM,
+        options,
+        "model",
+        source=name,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        batch_size=batch_size,
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an oracle asks, if it asks a model.
+
+    Attributes:
+        model: hub id or folder, of `safeguard` and of an equivalence by embeddings or entailment; of `judge` and of an
+            equivalence by chat the id of a LangChain chat model, as `openai:gpt-4o`.
+        revision: of a hub model.
+        device: torch device of a local model.
+        dtype: of its weights.
+    """
+
+    model: str | None = None
+    revision: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+
+    def named(self, what: str, remedy: str) -> str:
+        """Return the model's name.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        if self.model is None:
+            raise ConfigurationError(f"no {what} is named: set GUARDRAIL_ORACLE_MODEL to its {remedy}")
+        return self.model
+
+
+def make_oracle(name: str, options: Options, asked: Asked) -> Oracle | RepresentativeOracle:
+    """Make an oracle; the options are keyword arguments of its class.
+
+    Oracles that read whole answers stand behind an `IllegibleOracle`. What is no matter of the class alone:
+
+    - `bundled` and `bundled-actions` take no options.
+    - `lexicon`: `refusals = false` does not tell refusals apart.
+    - `judge`: `rubric` is a file, `chat` holds keyword arguments of `init_chat_model`.
+    - `equivalence`: `by` is `embeddings`, `entailment` or `chat`; `first` an oracle that is asked before (`bundled`,
+      `refusal` or `module:object`); then `candidates`; the rest are options of the comparison.
+
+    Raises:
+        ConfigurationError: no such oracle, no model that it could ask, or options that it does not have or that cannot
+            work.
+        ModelError: its model cannot be loaded.
+    """
+    return _ORACLES[known_oracle(name)](options, asked)
+
+
+def known_model(name: str) -> str:
+    """Return the name of a model, if settings could know it.
+
+    Raises:
+        ConfigurationError: they could not.
+    """
+    if ":" in name and not (name.startswith(CHAT) or is_named(name) or Path(name).exists()):
+        raise ConfigurationError(
+            "name bundled, bundled-denoised, a hub id or folder, a chat model as 'chat:provider:model', or your own as "
+            "'module:object', both Python names"
+        )
+    return name
+
+
+def known_oracle(name: str) -> str:
+    """Return the name of an oracle, if settings know it.
+
+    Raises:
+        ConfigurationError: they do not.
+    """
+    if name not in _ORACLES and not is_named(name):
+        raise ConfigurationError(
+            f"name one of {', '.join(_ORACLES)}; or your own, an ensemble for instance, as 'module:object', both "
+            "Python names"
+        )
+    return name
+
+
+def _refusal(options: Options, asked: Asked) -> Oracle:  # noqa: ARG001 - it asks nothing
+    return oracles.IllegibleOracle(called(oracles.RefusalOracle, options, "oracle"))
+
+
+def _safeguard(options: Options, asked: Asked) -> Oracle:
+    return _legible(
+        called(
+            oracles.SafeguardOracle,
+            options,
+            "oracle",
+            source=asked.named("safety model", "hub id or folder, for oracle 'safeguard'"),
+            revision=asked.revision,
+            device=asked.device,
+            dtype=asked.dtype,
+        )
+    )
+
+
+def _judge(options: Options, asked: Asked) -> Oracle:
+    chat, rest = _chat(asked.named("chat model", _ID), options, "oracle", temperature=0.0)
+    if isinstance(rest.get("rubric"), str):
+        rest["rubric"] = Path(rest["rubric"])
+    return _legible(called(oracles.JudgeOracle, rest, "oracle", also=("chat",), chat=chat))
+
+
+def _equivalence(options: Options, asked: Asked) -> RepresentativeOracle:
+    own = {name: value for name, value in options.items() if name in _Equivalence.__dataclass_fields__}
+    rest = {name: value for name, value in options.items() if name not in own}
+    chosen = called(_Equivalence, own, "oracle")
+    comparison: Any
+    if chosen.by == "chat":
+        chat, rest = _chat(asked.named("chat model", _ID), rest, "oracle", temperature=0.0)
+        comparison = called(_compared_by_chat, rest, "oracle", also=(*own, "chat"), chat=chat)
+    else:
+        source = asked.named("model", f"hub id or folder, for equivalence by {chosen.by}")
+        kind: Any = oracles.EmbeddingComparison if chosen.by == "embeddings" else oracles.EntailmentComparison
+        comparison = called(kind, rest, "oracle", also=own, source=source, revision=asked.revision, device=asked.device)
+    return oracles.EquivalenceOracle(comparison, _first(chosen.first), chosen.candidates)
+
+
+@dataclass(frozen=True)
+class _Equivalence:
+    by: Literal["embeddings", "entailment", "chat"]
+    first: str | None = None
+    candidates: int = 8
+
+
+def _first(name: str | None) -> Oracle | None:
+    match name:
+        case None:
+            return None
+        case "bundled":
+            return bundled_oracle()
+        case "refusal":
+            return _refusal({}, Asked())
+    if not is_named(name):
+        raise ConfigurationError(
+            f"oracle_options.first is {name!r}: name bundled, refusal, or your own 'module:object'"
+        )
+    first: Oracle = Named("oracle_options.first", name).make({}, Oracle)
+    return first
+
+
+def _compared_by_chat(
+    chat: BaseChatModel, afresh: bool = False, max_concurrency: int = 16, timeout: float = 60.0
+) -> object:
+    asked = ChatClassifier(
+        chat, equivalence_rubric(), (EQUIVALENT, DIFFERENT), max_concurrency=max_concurrency, timeout=timeout
+    )
+    return oracles.ChatComparison(asked, afresh=afresh)
+
+
+def _lexicon(
+    terms: dict[str, list[str]], otherwise: str = HARMLESS, refusals: bool = True, ambiguous: str | None = None
+) -> Oracle:
+    return oracles.LexiconOracle(terms, otherwise, oracles.RefusalOracle() if refusals else None, ambiguous)
+
+
+def _actions(actions: dict[str, list[str]] | list[str], no_action: str = NO_ACTION, key: str = "action") -> Oracle:
+    return oracles.ActionOracle(actions, no_action, key)
+
+
+def _legible(oracle: Oracle) -> Oracle:
+    """Tell answers that cannot read the picture apart; harm that such an answer holds stays harm."""
+    return oracles.IllegibleOracle(oracle, keeps=(HARMFUL,) if HARMFUL in oracle.classes else ())
+
+
+def _chat(name: str, options: Options, setting: str, **defaults: object) -> tuple[BaseChatModel, dict[str, Any]]:
+    """Make a chat model by its id for LangChain, and return it with the options that are not its own.
+
+    Raises:
+        ConfigurationError: LangChain or the provider's package is not installed, or the model cannot be made.
+    """
+    try:
+        from langchain.chat_models import init_chat_model
+    except ImportError as error:
+        raise ConfigurationError(
+            f"chat model {name!r} needs LangChain: pip install 'certified-guardrail[langchain]'"
+        ) from error
+    rest = dict(options)
+    own = rest.pop("chat", {})
+    if not isinstance(own, Mapping):
+        raise ConfigurationError(f"{setting}_options.chat must be a table of keyword arguments of init_chat_model")
+    try:
+        return init_chat_model(name, **{**defaults, **own}), rest
+    except ImportError as error:
+        raise ConfigurationError(f"chat model {name!r} needs its provider's package: {error}") from error
+    except Exception as error:  # noqa: BLE001 - each provider raises its own kinds, and their texts may hold keys
+        raise ConfigurationError(
+            f"chat model {name!r} cannot be made: {type(error).__name__}; name it as provider:model, for instance "
+            f"openai:gpt-4o, with its key in the environment and its parameters in {setting}_options.chat"
+        ) from None
+
+
+_ID = "id for LangChain, as 'openai:gpt-4o'"
+_ORACLES: dict[str, Callable[[Options, Asked], Oracle | RepresentativeOracle]] = {
+    "bundled": lambda options, _: called(bundled_oracle, options, "oracle"),
+    "bundled-actions": lambda options, _: called(action_oracle, options, "oracle"),
+    "refusal": _refusal,
+    "safeguard": _safeguard,
+    "lexicon": lambda options, _: _legible(called(_lexicon, options, "oracle")),
+    "labels": lambda options, _: called(oracles.LabelOracle, options, "oracle"),
+    "actions": lambda options, _: called(_actions, options, "oracle"),
+    "judge": _judge,
+    "equivalence": _equivalence,
+}
+"""Oracles that settings know by name. An ensemble, whose members have options of their own, is made in Python."""
