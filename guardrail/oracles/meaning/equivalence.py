@@ -8,16 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from guardrail.errors import ConfigurationError, OracleError
-from guardrail.oracles.base import (
-    HARMLESS,
-    TIMED_OUT,
-    Oracle,
-    classify,
-    fingerprint,
-    is_failure,
-    judges_afresh,
-)
+from guardrail.oracles.base import HARMLESS, TIMED_OUT, Oracle, classify, is_failure, judges_afresh
 from guardrail.oracles.meaning.clustering import Star, stars
+from guardrail.oracles.text import fingerprint
 from guardrail.prompts import Prompt
 
 EQUIVALENT = "equivalent"

@@ -11,7 +11,8 @@ from itertools import accumulate
 from typing import Any, Protocol
 
 from guardrail.errors import ConfigurationError, OracleError
-from guardrail.oracles.base import FAILED, distinct, fingerprint, is_failure
+from guardrail.oracles.base import FAILED, is_failure
+from guardrail.oracles.text import distinct, fingerprint
 from guardrail.oracles.words.lookalikes import unmarked
 from guardrail.prompts import Prompt
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from guardrail.errors import ConfigurationError
-from guardrail.oracles.base import ILLEGIBLE, Oracle, classify, fingerprint, judges_afresh, normalise
+from guardrail.oracles.base import ILLEGIBLE, Oracle, classify, judges_afresh
+from guardrail.oracles.text import fingerprint, normalise
 from guardrail.prompts import Prompt
 
 _PICTURE = (

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from guardrail.errors import ConfigurationError
-from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, fingerprint
+from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS
+from guardrail.oracles.text import fingerprint
 from guardrail.prompts import Prompt
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from guardrail.errors import ConfigurationError
-from guardrail.oracles.base import FAILED, HARMLESS, distinct, fingerprint
+from guardrail.oracles.base import FAILED, HARMLESS
 from guardrail.oracles.refusal.oracle import RefusalOracle
+from guardrail.oracles.text import distinct, fingerprint
 from guardrail.oracles.words.lookalikes import MARKS, lookalikes, unmarked
 from guardrail.prompts import Prompt
 
