@@ -30,9 +30,9 @@ class _Call:
     client: str | None
     since: float
     """When it came, on the monotonic clock."""
-    came: int = 0
+    arrived_at_draw: int = 0
     """When it came, in draws begun by the scheduler."""
-    company: int = 1
+    rivals: int = 1
     """Calls of its client that waited then, itself among them."""
     begun: int = 0
     missing: int = 0
@@ -130,8 +130,8 @@ class Scheduler(ModelWrapper):
         self._begun = 0
         self._levels: dict[str | None, int] = {}
         """Draws that each client has had, by start-time fair queueing (Goyal et al. 1996)."""
-        self._company = True
-        """Whether the last batch held several requests: they are likely to be back soon."""
+        self._last_batch_was_shared = True
+        """Whether the last batch held several requests, or left some waiting: they are likely to be back soon."""
         self._level = 0
         """Where a client starts: the level of the one served last."""
         self._idle = list(self._models)
@@ -241,8 +241,8 @@ class Scheduler(ModelWrapper):
                 call.fill(0, ())
                 return call
             self._make_room(call)
-            call.came = self._begun
-            call.company += sum(other.client == call.client for other in self._calls)
+            call.arrived_at_draw = self._begun
+            call.rivals += sum(other.client == call.client for other in self._calls)
             self._levels.setdefault(call.client, self._level)
             self._calls.append(call)
             self._waiting += call.left
@@ -283,7 +283,7 @@ class Scheduler(ModelWrapper):
     def _order(self, call: _Call) -> tuple[int, int, int]:
         """Return the place in the queue: least first. A call longer than a batch queues anew after each batch of it."""
         had = call.first + call.begun // self._batch_size * self._batch_size
-        return self._levels[call.client], call.came + call.company * had, had
+        return self._levels[call.client], call.arrived_at_draw + call.rivals * had, had
 
     def _drop(self, call: _Call) -> int:
         """Take what is left of a call out of the queue, and return how much that was."""
@@ -323,7 +323,7 @@ class Scheduler(ModelWrapper):
         """Return a batch once it is full or old enough; empty, and the replica is idle, where nothing waits."""
         with self._changed:
             while self._calls:
-                wait = self._max_wait if self._company else 0.0
+                wait = self._max_wait if self._last_batch_was_shared else 0.0
                 delay = self._calls[0].since + wait - time.monotonic()
                 if delay > 0.0 and self._waiting < self._batch_size:
                     self._changed.wait(delay)
@@ -353,7 +353,7 @@ class Scheduler(ModelWrapper):
             self._begun += stop - start
             self._waiting -= stop - start
             room -= stop - start
-        self._company = len(batch) > 1 or bool(self._calls)
+        self._last_batch_was_shared = len(batch) > 1 or bool(self._calls)
         present = {call.client for call in self._calls}
         ahead = self._level if present else float("inf")  # with nobody left to compare with, all start equal again
         self._levels = {client: had for client, had in self._levels.items() if client in present or had > ahead}
