@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from guardrail.errors import ConfigurationError, OracleError
+from guardrail.models.base import close
 from guardrail.oracles.base import HARMLESS, TIMED_OUT, Oracle, classify, is_failure, judges_afresh
 from guardrail.oracles.meaning.clustering import Star, stars
 from guardrail.oracles.text import fingerprint
@@ -151,6 +152,10 @@ class EquivalenceOracle:
     def fixed_on(self, representative: str | None) -> FixedEquivalence:
         """Return the oracle for a representative that was chosen before; None: nothing is equivalent."""
         return FixedEquivalence(self, representative)
+
+    def close(self) -> None:
+        """Close the judge, and the oracle that is asked first."""
+        close(self.judge, self.first)
 
     def clusters(self, answers: Sequence[str], prompt: Prompt, deadline: float | None = None) -> list[Star]:
         """Return the clusters of the answers that `first` lets through, the largest first; see `stars`.
