@@ -35,7 +35,7 @@ from guardrail.errors import (
 )
 from guardrail.images.pictures import ImageLimits, ImageSource, list_sources
 from guardrail.lookup import Lookup, oracle_of, timed
-from guardrail.models.base import Answer, VisionLanguageModel
+from guardrail.models.base import Answer, ModelTraits, VisionLanguageModel, close
 from guardrail.models.scheduling import Scheduler
 from guardrail.near import NearHits
 from guardrail.oracles.base import Judgements, Oracle, RepresentativeOracle, SelectingOracle
@@ -272,7 +272,7 @@ class Guard:
         self, requests: Iterable[tuple[Images, str | Prompt]], *, client: str | None = None
     ) -> list[Decision]:
         """Decide about several requests, so many at once that their draws fill batches; decisions in their order."""
-        places = getattr(self.classifier.model, "max_queue", None)
+        places = ModelTraits.of(self.classifier.model).max_queue
         fit = _AT_ONCE if places is None else places // self.classifier.smoothing.samples
         asked = [(copy_context(), request) for request in requests]
         with ThreadPoolExecutor(max(1, min(_AT_ONCE, fit)), "guardrail-check") as pool:
@@ -354,10 +354,7 @@ class Guard:
 
         Model, oracle, store, audit log and overrides that it was given stay open: whoever made them closes them.
         """
-        for part in self._made:
-            close = getattr(part, "close", None)
-            if close is not None:
-                close()
+        close(*self._made)
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ from guardrail.certify.design import Design
 from guardrail.certify.options import Smoothing
 from guardrail.measuring.recall import recall_statement
 from guardrail.models.base import Answer
-from guardrail.oracles.base import HARMFUL, Judgements, Oracle
+from guardrail.oracles.base import HARMFUL, Judgements, Oracle, OracleTraits
 from guardrail.request import Request
 from guardrail.statistics import ContradictedAssumptionError, OracleError, certified_radius
 
@@ -108,7 +108,7 @@ def assemble(run: Run, request: Request, smoothing: Smoothing, model: str) -> Ce
         prompt_sha256=request.prompt.digest,
         model=model,
         oracle=run.oracle.name,
-        representative=getattr(run.oracle, "representative", None),
+        representative=OracleTraits.of(run.oracle).representative,
         oracle_time_share=min(1.0, run.judged.seconds / run.seconds) if run.seconds > 0.0 else 0.0,
         answer=_first(run.answers, run.labels, certified),
         warnings=(*warnings, *_warnings(certified, radius, run.judged.failures, about), recall),

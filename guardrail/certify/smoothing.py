@@ -20,7 +20,7 @@ from guardrail.certify.noise import NoiseStream
 from guardrail.certify.options import Smoothing
 from guardrail.errors import ConfigurationError, PromptError
 from guardrail.images.pictures import ImageLimits, ImageSource, list_sources
-from guardrail.models.base import Answer, Draw, VisionLanguageModel, ask, past
+from guardrail.models.base import Answer, Draw, ModelTraits, VisionLanguageModel, ask, past
 from guardrail.oracles.base import FAILED, Judgements, Oracle, SelectingOracle, fix, judges_afresh
 from guardrail.prompts import Prompt
 from guardrail.request import Request, digest_of
@@ -65,7 +65,7 @@ class SmoothedClassifier:
         if smoothing.class_rule != "selection" and isinstance(oracle, Oracle):
             rule, classes = smoothing.class_rule, oracle.classes
             self._rule = ClassRule.of(rule, classes, smoothing.alpha_draws, smoothing.certified_class)
-        limit: int | None = getattr(model, "max_draws", None)
+        limit = ModelTraits.of(model).max_draws
         if limit is not None and self.most_draws > limit:
             raise ConfigurationError(
                 f"model {model.name} pays for {limit} draws a certificate, samples takes {smoothing.samples} and "

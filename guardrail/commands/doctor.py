@@ -22,8 +22,7 @@ from guardrail.commands.errors import clear_errors
 from guardrail.commands.settings import Config
 from guardrail.errors import AuditError, ConfigurationError, GuardrailError
 from guardrail.measuring.recall import EvaluationRecord
-from guardrail.models.base import VisionLanguageModel
-from guardrail.prompts import Prompt
+from guardrail.models.base import ModelFacts
 from guardrail.settings import Settings
 
 Status = Literal["ok", "note", "warning", "problem"]
@@ -155,44 +154,23 @@ def _model(settings: Settings, record: Path | None, seconds: float) -> Iterator[
         return
     yield Finding("model name", model.name)
     yield Finding("oracle name", oracle.name)
-    yield _tensors(model)
-    yield Finding("dtype", _told(model, "_dtype").removeprefix("torch."))
+    facts = ModelFacts.of(model)
+    yield _tensors(facts.tensors)
+    yield Finding("dtype", facts.dtype or "not told")
     size = model.resolution
     yield Finding("resolution", f"{size[0]} × {size[1]}" if size else f"each image's, up to {smoothing.max_side}")
-    yield Finding("tokens per image", _tokens(model))
+    yield Finding("tokens per image", facts.tokens_per_image or "not told")
     yield _speed(classifier, seconds)
     yield _recall(settings, model.name, oracle.name, smoothing.sigma, record)
 
 
-def _tensors(model: VisionLanguageModel) -> Finding:
-    path = model.name.rsplit("/", 1)[-1]  # a model's own name may hold any word
-    if "tensors" in path:
+def _tensors(taken: bool | None) -> Finding:
+    if taken is None:
+        return Finding("tensor preprocessing", "not the guard's: the model takes images", "note")
+    if taken:
         return Finding("tensor preprocessing", "on")
-    if "pictures" in path:
-        advice = "noisy pictures are clipped to 8 bits, which is correct and slower; install torchvision"
-        return Finding("tensor preprocessing", "off", "warning", advice)
-    return Finding("tensor preprocessing", "not the guard's: the model takes images", "note")
-
-
-def _told(model: object, attribute: str) -> str:
-    """Return what a model, or the one behind its denoiser, knows of itself."""
-    value = getattr(model, attribute, None)
-    if value is None and hasattr(model, "model"):
-        return _told(model.model, attribute)
-    return "not told" if value is None else str(value)
-
-
-def _tokens(model: object) -> str:
-    """Return the tokens that one more image of one tile takes."""
-    encoder: Any = getattr(model, "_prompts", None)
-    size = getattr(model, "resolution", None)
-    if encoder is None or size is None:
-        return _tokens(model.model) if hasattr(model, "model") else "not told"
-    try:
-        one, two = (len(encoder.row(Prompt.of("?", n), (size,) * n)["input_ids"]) for n in (1, 2))
-    except GuardrailError:
-        return "not told: the model takes one image only"
-    return f"{two - one}, with what the chat template puts around it"
+    advice = "noisy pictures are clipped to 8 bits, which is correct and slower; install torchvision"
+    return Finding("tensor preprocessing", "off", "warning", advice)
 
 
 def _speed(classifier: SmoothedClassifier, seconds: float) -> Finding:

@@ -35,8 +35,9 @@ from guardrail.experiments.algorithm2 import Equivalent, algorithm_2, merge_vote
 from guardrail.experiments.recorded import RecordedVLM
 from guardrail.images.pictures import InputImage
 from guardrail.models.base import Answer
-from guardrail.oracles.base import HARMFUL, Judgements, Oracle, normalise
+from guardrail.oracles.base import HARMFUL, Judgements, Oracle
 from guardrail.oracles.refusal.oracle import RefusalOracle
+from guardrail.oracles.text import normalise
 from guardrail.oracles.words.lexicon import LexiconOracle
 from guardrail.prompts import Prompt
 

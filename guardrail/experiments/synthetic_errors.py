@@ -37,7 +37,7 @@ from guardrail.certify.options import Smoothing
 from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.experiments.recorded import RecordedVLM
 from guardrail.images.pictures import InputImage
-from guardrail.oracles.base import HARMFUL, HARMLESS, Oracle, classify
+from guardrail.oracles.base import HARMFUL, HARMLESS, Oracle, OracleWrapper, classify
 from guardrail.prompts import Prompt
 from guardrail.statistics import (
     ClassConditionalError,
@@ -58,7 +58,7 @@ Counts: TypeAlias = NDArray[np.int64]
 
 
 @dataclass
-class FlippedOracle:
+class FlippedOracle(OracleWrapper):
     """Another oracle's harmless or harmful, flipped at a known rate.
 
     Args:
@@ -93,9 +93,13 @@ class FlippedOracle:
         """Whether equal answers are flipped independently."""
         return not self.per_answer
 
-    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
+    @property
+    def _others(self) -> tuple[Oracle, ...]:
+        return (self.oracle,)
+
+    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:
         """Return one class per answer."""
-        labels = classify(self.oracle, answers, prompts)
+        labels = classify(self.oracle, answers, prompts, deadline)
         return [
             HARMLESS if (label == HARMLESS) != self._flips(answer) else HARMFUL
             for answer, label in zip(answers, labels, strict=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +94,11 @@ class Answer:
 
 @runtime_checkable
 class VisionLanguageModel(Protocol):
-    """A model that can be smoothed. `name` is part of every cache key."""
+    """A model that can be smoothed. `name` is part of every cache key.
+
+    It may also have the attributes of `ModelTraits`, `facts` (`ModelFacts`), an `aanswer` that is awaited instead of
+    `answer`, and a `close`.
+    """
 
     @property
     def name(self) -> str:
@@ -143,6 +149,139 @@ def ask(model: VisionLanguageModel, draws: Sequence[Draw], deadline: float | Non
     return answers
 
 
+@runtime_checkable
+class _Awaited(Protocol):
+    async def aanswer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]: ...
+
+
+@runtime_checkable
+class _Closable(Protocol):
+    def close(self) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTraits:
+    """What a model may say of itself, by attributes of these names. The defaults hold where it does not."""
+
+    batch_size: int | None = None
+    """Most draws per batch, of several requests together; None: batches gain it nothing, or it packs them itself."""
+    max_draws: int | None = None
+    """Draws per certificate that its owner pays for; None: no limit."""
+    repeats_draws: bool = True
+    """Whether a draw that is asked for again comes out the same; else asking again is asking for a luckier draw."""
+    max_queue: int | None = None
+    """Draws that may wait before it refuses new requests; None: it has no queue."""
+    answers_user: bool = True
+    """Whether its answers could be given to a user, as those of a model that only reads or labels could not."""
+
+    @classmethod
+    def of(cls, model: object) -> Self:
+        """Return what a model says of itself."""
+        said: dict[str, Any] = {trait.name: getattr(model, trait.name, trait.default) for trait in fields(cls)}
+        return cls(**said)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a model tells people about itself; None: it does not. No verdict depends on it."""
+
+    dtype: str | None = None
+    tokens_per_image: str | None = None
+    """How many, or why that cannot be said."""
+    tensors: bool | None = None
+    """Whether it takes noisy pictures as tensors, neither clipped nor rounded to 8 bits."""
+
+    @classmethod
+    def of(cls, model: object) -> Self:
+        """Return the facts of a model, its attribute `facts`."""
+        facts = getattr(model, "facts", None)
+        return facts if isinstance(facts, cls) else cls()
+
+
+class ModelWrapper(ABC):
+    """A model that stands around others: it says of itself what they say, and a subclass only what differs.
+
+    Args:
+        models: one, or replicas of one.
+    """
+
+    def __init__(self, *models: VisionLanguageModel) -> None:
+        self._models = models
+
+    @property
+    def resolution(self) -> tuple[int, int] | None:
+        """Height and width at which noise is added."""
+        return self._models[0].resolution
+
+    @property
+    def batch_size(self) -> int | None:
+        """See `ModelTraits`; the least of the models'."""
+        return _least(traits.batch_size for traits in self._traits)
+
+    @property
+    def max_draws(self) -> int | None:
+        """See `ModelTraits`; the least of the models'."""
+        return _least(traits.max_draws for traits in self._traits)
+
+    @property
+    def repeats_draws(self) -> bool:
+        """See `ModelTraits`; whether all models do."""
+        return all(traits.repeats_draws for traits in self._traits)
+
+    @property
+    def max_queue(self) -> int | None:
+        """See `ModelTraits`; the least of the models'."""
+        return _least(traits.max_queue for traits in self._traits)
+
+    @property
+    def answers_user(self) -> bool:
+        """See `ModelTraits`; whether all models do."""
+        return all(traits.answers_user for traits in self._traits)
+
+    @property
+    def facts(self) -> ModelFacts:
+        """The facts of the first model."""
+        return ModelFacts.of(self._models[0])
+
+    def check(self, prompt: Prompt, sizes: Sizes) -> None:
+        """Raise before the first draw if the model cannot take this request; see `VisionLanguageModel.check`."""
+        self._models[0].check(prompt, sizes)
+
+    @abstractmethod
+    def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+        """Answer each draw, in order; see `VisionLanguageModel.answer`."""
+
+    @abstractmethod
+    async def aanswer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+        """Answer each draw as `answer` does, without holding up the event loop."""
+
+    def close(self) -> None:
+        """Close the models."""
+        close(*self._models)
+
+    @property
+    def _traits(self) -> list[ModelTraits]:
+        return [ModelTraits.of(model) for model in self._models]
+
+
+async def aanswer(model: VisionLanguageModel, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+    """Ask a model without holding up the event loop: by its own `aanswer`, else by `answer` in a thread."""
+    if isinstance(model, _Awaited):
+        return await model.aanswer(draws, deadline)
+    return await asyncio.to_thread(model.answer, draws, deadline)
+
+
+def close(*parts: object) -> None:
+    """Close those models, oracles or other parts that can be closed, in this order."""
+    for part in parts:
+        if isinstance(part, _Closable):
+            part.close()
+
+
 def past(deadline: float | None) -> bool:
     """Whether a deadline on the monotonic clock has passed."""
     return deadline is not None and time.monotonic() >= deadline
+
+
+def _least(numbers: Iterable[int | None]) -> int | None:
+    return min((number for number in numbers if number is not None), default=None)

@@ -6,14 +6,14 @@ A denoiser gives it pictures again, and costs no soundness: it works on `x + δ`
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from guardrail.errors import ModelError
-from guardrail.models.base import Answer, DenoisedDraw, Draw, Sizes, VisionLanguageModel, past
+from guardrail.models.base import Answer, DenoisedDraw, Draw, ModelWrapper, VisionLanguageModel, aanswer, past
 from guardrail.models.local.drawing import noisy_images
-from guardrail.prompts import Prompt
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ ones, of the same shape. Each must depend on its own noisy picture alone, and on
 torch module is one (put it in evaluation mode: batch statistics would tie draws together)."""
 
 
-class DenoisedVLM:
+class DenoisedVLM(ModelWrapper):
     """Any model behind a denoiser.
 
     Args:
@@ -62,6 +62,7 @@ class DenoisedVLM:
                     f"denoiser {name!r} is in training mode: call its eval(), or it may tie draws together"
                 )
             denoiser.to(self._device)
+        super().__init__(model)
         self.model = model
         self._denoiser = denoiser
         self._denoiser_name = name
@@ -75,30 +76,6 @@ class DenoisedVLM:
         """The denoiser's name before the model's."""
         return f"{self._denoiser_name} > {self.model.name}"
 
-    @property
-    def resolution(self) -> tuple[int, int] | None:
-        """Height and width at which noise is added: the model's."""
-        return self.model.resolution
-
-    @property
-    def batch_size(self) -> int | None:
-        """Most draws per forward pass of the model; None: it does not say."""
-        return getattr(self.model, "batch_size", None)
-
-    @property
-    def max_draws(self) -> int | None:
-        """Draws per certificate that the model pays for; None: no limit."""
-        return getattr(self.model, "max_draws", None)
-
-    @property
-    def repeats_draws(self) -> bool:
-        """Whether a draw that is asked for again comes out the same: the model's."""
-        return getattr(self.model, "repeats_draws", True)
-
-    def check(self, prompt: Prompt, sizes: Sizes) -> None:
-        """Raise before the first draw if the model cannot take this request; see `VisionLanguageModel.check`."""
-        self.model.check(prompt, sizes)
-
     def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
         """Denoise each draw and let the model answer it; draws not yet denoised at the deadline fail.
 
@@ -106,16 +83,25 @@ class DenoisedVLM:
             ModelError: the denoiser fails or gives something else than pictures; the model cannot answer at all.
         """
         answers: list[Answer] = []
-        while len(answers) < len(draws):
+        for group in _groups(draws):
             if past(deadline):
-                return answers + [Answer.failure("deadline")] * (len(draws) - len(answers))
-            group = self._denoised(draws[len(answers) : len(answers) + _GROUP])
-            # A model uses of a draw what a `DenoisedDraw` has.
-            answers += self.model.answer(cast("list[Draw]", group), deadline)
+                answers += [Answer.failure("deadline")] * len(group)
+            else:
+                answers += self.model.answer(self._denoised(group), deadline)
         return answers
 
-    def _denoised(self, draws: Sequence[Draw]) -> list[DenoisedDraw]:
-        """Denoise draws, all pictures of one size together."""
+    async def aanswer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+        """Answer each draw as `answer` does, denoising in a thread; cancelling it cancels what the model can cancel."""
+        answers: list[Answer] = []
+        for group in _groups(draws):
+            if past(deadline):
+                answers += [Answer.failure("deadline")] * len(group)
+            else:
+                answers += await aanswer(self.model, await asyncio.to_thread(self._denoised, group), deadline)
+        return answers
+
+    def _denoised(self, draws: Sequence[Draw]) -> list[Draw]:
+        """Denoise draws, all pictures of one size together. A model uses of a draw what a `DenoisedDraw` has."""
         noisy = noisy_images(draws, self._device)
         by_size: dict[tuple[int, ...], list[tuple[int, int]]] = defaultdict(list)
         for i, pictures in enumerate(noisy):
@@ -127,10 +113,11 @@ class DenoisedVLM:
                 clean = self._denoise([noisy[i][j] for i, j in batch], [draws[i].sigma for i, _ in batch])
                 for (i, j), picture in zip(batch, clean, strict=True):
                     noisy[i][j] = picture
-        return [
+        denoised = [
             DenoisedDraw(draw.prompt, draw.sizes, draw.sigma, draw.index, draw.sampling_seed, pictures)
             for draw, pictures in zip(draws, noisy, strict=True)
         ]
+        return cast("list[Draw]", denoised)
 
     def _denoise(self, pictures: Sequence[Tensor], sigmas: Sequence[float]) -> Tensor:
         """Return denoised pictures of one size, [n, height, width, 3]."""
@@ -149,3 +136,7 @@ class DenoisedVLM:
 
 _GROUP = 512
 """Draws denoised before the model answers them: bounds memory, and leaves the model's own batches whole."""
+
+
+def _groups(draws: Sequence[Draw]) -> Iterator[Sequence[Draw]]:
+    return (draws[start : start + _GROUP] for start in range(0, len(draws), _GROUP))

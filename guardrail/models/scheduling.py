@@ -18,8 +18,7 @@ from typing import Self, cast
 
 from guardrail.callers import current_caller
 from guardrail.errors import ConfigurationError, ModelError, QueueFullError
-from guardrail.models.base import Answer, Draw, Sizes, VisionLanguageModel, past
-from guardrail.prompts import Prompt
+from guardrail.models.base import Answer, Draw, ModelTraits, ModelWrapper, VisionLanguageModel, past
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -31,9 +30,9 @@ class _Call:
     client: str | None
     since: float
     """When it came, on the monotonic clock."""
-    came: int = 0
+    arrived_at_draw: int = 0
     """When it came, in draws begun by the scheduler."""
-    company: int = 1
+    rivals: int = 1
     """Calls of its client that waited then, itself among them."""
     begun: int = 0
     missing: int = 0
@@ -72,7 +71,7 @@ class _Part:
     draws: Sequence[Draw]
 
 
-class Scheduler:
+class Scheduler(ModelWrapper):
     """A model that many requests share: their draws go through it, or through its replicas, in full batches.
 
     Each draw has its own noise and seed, so that it does not matter with whom it shares a batch: certificates are
@@ -109,7 +108,7 @@ class Scheduler:
         max_queue: int = 4096,
         max_wait: float = 0.002,
     ) -> None:
-        self._models = (models,) if isinstance(models, VisionLanguageModel) else tuple(models)
+        super().__init__(*((models,) if isinstance(models, VisionLanguageModel) else models))
         if odd := [model for model in self._models if not isinstance(model, VisionLanguageModel)]:
             raise ConfigurationError(f"a model has name, resolution, check and answer; got {odd[0]!r}")
         kinds = {(model.name, model.resolution) for model in self._models}
@@ -131,8 +130,8 @@ class Scheduler:
         self._begun = 0
         self._levels: dict[str | None, int] = {}
         """Draws that each client has had, by start-time fair queueing (Goyal et al. 1996)."""
-        self._company = True
-        """Whether the last batch held several requests: they are likely to be back soon."""
+        self._last_batch_was_shared = True
+        """Whether the last batch held several requests, or left some waiting: they are likely to be back soon."""
         self._level = 0
         """Where a client starts: the level of the one served last."""
         self._idle = list(self._models)
@@ -148,8 +147,8 @@ class Scheduler:
 
         None for one model that does not, such as one behind a network, and for one that is a scheduler already.
         """
-        batch_size = getattr(models[0], "batch_size", None)
-        if len(models) == 1 and (batch_size is None or isinstance(models[0], Scheduler)):
+        batch_size = ModelTraits.of(models[0]).batch_size
+        if len(models) == 1 and batch_size is None:
             return None
         return cls(models, batch_size=batch_size or 32)
 
@@ -162,20 +161,8 @@ class Scheduler:
         return self._models[0].name
 
     @property
-    def resolution(self) -> tuple[int, int] | None:
-        """Height and width at which noise is added."""
-        return self._models[0].resolution
-
-    @property
-    def repeats_draws(self) -> bool:
-        """Whether a draw that is asked again gets the same answer: where all replicas do."""
-        return all(getattr(model, "repeats_draws", True) for model in self._models)
-
-    @property
-    def max_draws(self) -> int | None:
-        """Draws per request that the model's owner pays for, the least of the replicas; None: no limit."""
-        limits = (getattr(model, "max_draws", None) for model in self._models)
-        return min((limit for limit in limits if limit is not None), default=None)
+    def batch_size(self) -> None:
+        """None: it packs draws of several requests itself."""
 
     @property
     def max_queue(self) -> int:
@@ -187,10 +174,6 @@ class Scheduler:
         """Number of draws in the queue, those that have begun not counted."""
         with self._changed:
             return self._waiting
-
-    def check(self, prompt: Prompt, sizes: Sizes) -> None:
-        """Raise before the first draw if the model cannot take this request."""
-        self._models[0].check(prompt, sizes)
 
     def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
         """Answer each draw, in order; draws not begun at the deadline fail with reason `deadline`, and that is final.
@@ -224,7 +207,10 @@ class Scheduler:
             raise
 
     def close(self) -> None:
-        """Fail what waits, let what has begun end, and stop. Afterwards `answer` raises `ModelError`."""
+        """Fail what waits, let what has begun end, and stop. Afterwards `answer` raises `ModelError`.
+
+        The models stay open: they may serve elsewhere.
+        """
         with self._changed:
             self._closed = True
             for call in list(self._calls):
@@ -255,8 +241,8 @@ class Scheduler:
                 call.fill(0, ())
                 return call
             self._make_room(call)
-            call.came = self._begun
-            call.company += sum(other.client == call.client for other in self._calls)
+            call.arrived_at_draw = self._begun
+            call.rivals += sum(other.client == call.client for other in self._calls)
             self._levels.setdefault(call.client, self._level)
             self._calls.append(call)
             self._waiting += call.left
@@ -297,7 +283,7 @@ class Scheduler:
     def _order(self, call: _Call) -> tuple[int, int, int]:
         """Return the place in the queue: least first. A call longer than a batch queues anew after each batch of it."""
         had = call.first + call.begun // self._batch_size * self._batch_size
-        return self._levels[call.client], call.came + call.company * had, had
+        return self._levels[call.client], call.arrived_at_draw + call.rivals * had, had
 
     def _drop(self, call: _Call) -> int:
         """Take what is left of a call out of the queue, and return how much that was."""
@@ -337,7 +323,7 @@ class Scheduler:
         """Return a batch once it is full or old enough; empty, and the replica is idle, where nothing waits."""
         with self._changed:
             while self._calls:
-                wait = self._max_wait if self._company else 0.0
+                wait = self._max_wait if self._last_batch_was_shared else 0.0
                 delay = self._calls[0].since + wait - time.monotonic()
                 if delay > 0.0 and self._waiting < self._batch_size:
                     self._changed.wait(delay)
@@ -367,7 +353,7 @@ class Scheduler:
             self._begun += stop - start
             self._waiting -= stop - start
             room -= stop - start
-        self._company = len(batch) > 1 or bool(self._calls)
+        self._last_batch_was_shared = len(batch) > 1 or bool(self._calls)
         present = {call.client for call in self._calls}
         ahead = self._level if present else float("inf")  # with nobody left to compare with, all start equal again
         self._levels = {client: had for client, had in self._levels.items() if client in present or had > ahead}
@@ -393,7 +379,7 @@ class Scheduler:
     def _find_failing(self, model: VisionLanguageModel, parts: Sequence[_Part], error: BaseException) -> None:
         if len(parts) == 1 and isinstance(error, Exception):
             self._fail(parts[0].call, error)
-        elif len(parts) == 1 or not getattr(model, "repeats_draws", True):
+        elif len(parts) == 1 or not ModelTraits.of(model).repeats_draws:
             for part in parts:
                 failure = ModelError(f"model {model.name} failed: {type(error).__name__}: {error}")
                 failure.__cause__ = error

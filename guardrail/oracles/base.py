@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
-import re
 import time
-import unicodedata
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, Self, runtime_checkable
 
-from guardrail.errors import ConfigurationError, OracleError
-from guardrail.models.base import Answer
+from guardrail.errors import OracleError
+from guardrail.models.base import Answer, close
 from guardrail.prompts import Prompt
 
 FAILED = "failed"
@@ -27,18 +24,12 @@ ILLEGIBLE = "illegible"
 """The class of answers that say the picture cannot be read. It is never certified, so it leads to abstention."""
 
 
-READING = 1
-"""Version of how oracles read text: folding, sentences, features, JSON, replies, quotation, clusters.
-
-It is in the names of all that do. Raise it with every change of that code by which some answer may get another class:
-names then differ, and neither error rates measured before nor certificates computed before are used with the new code.
-`tests/oracles/test_reading.py` notices most such changes.
-"""
-
-
 @runtime_checkable
 class Oracle(Protocol):
-    """Sorts answers into finitely many classes. It sees the answer and the prompt, never the clean image."""
+    """Sorts answers into finitely many classes. It sees the answer and the prompt, never the clean image.
+
+    It may also have the attributes of `OracleTraits`, a `deadline` in `classify`, and a `close`.
+    """
 
     @property
     def name(self) -> str:
@@ -73,9 +64,8 @@ class SelectingOracle(Protocol):
     def fix(self, answers: Sequence[str], prompt: Prompt) -> Oracle:
         """Return the oracle for the estimation draws; its first class is the one under test.
 
-        It may take a `deadline` as `Oracle.classify` does, and raises when that is past. An attribute
-        `representative` of the oracle it returns, the answer that its first class is about, is kept in the
-        certificate.
+        It may take a `deadline` as `Oracle.classify` does, and raises when that is past. The oracle that it returns
+        may have a `representative`: see `OracleTraits`.
 
         Raises:
             OracleError: no class can be found, for instance because every selection draw failed.
@@ -95,6 +85,51 @@ class RepresentativeOracle(SelectingOracle, Protocol):
 
         None: no answer could be chosen, or there is no certificate; then no answer is of the first class.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class OracleTraits:
+    """What an oracle may say of itself, by attributes of these names. The defaults hold where it does not."""
+
+    judges_afresh: bool = False
+    """Whether it judges equal answers independently, as a sampled judge does and a list of words does not. Where not,
+    an error model that assumes independent errors is refused: errors fixed per answer can be wrong on all draws."""
+    representative: str | None = None
+    """The answer that its first class is about; the certificate keeps it."""
+
+    @classmethod
+    def of(cls, oracle: object) -> Self:
+        """Return what an oracle says of itself."""
+        said: dict[str, Any] = {trait.name: getattr(oracle, trait.name, trait.default) for trait in fields(cls)}
+        return cls(**said)
+
+
+class OracleWrapper(ABC):
+    """An oracle that asks others: it says of itself what they say together, and a subclass only what differs."""
+
+    @property
+    @abstractmethod
+    def _others(self) -> Sequence[Oracle]:
+        """The oracles that it asks, by `classify` of this module."""
+
+    @property
+    def judges_afresh(self) -> bool:
+        """See `OracleTraits`; whether all others do."""
+        return all(map(judges_afresh, self._others))
+
+    @property
+    def representative(self) -> str | None:
+        """See `OracleTraits`; None where the others have several."""
+        told = {OracleTraits.of(oracle).representative for oracle in self._others}
+        return told.pop() if len(told) == 1 else None
+
+    @abstractmethod
+    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:
+        """Return one label per answer; see `Oracle.classify`."""
+
+    def close(self) -> None:
+        """Close the others."""
+        close(*self._others)
 
 
 @dataclass
@@ -193,56 +228,9 @@ def is_failure(label: str) -> bool:
 
 
 def judges_afresh(oracle: object) -> bool:
-    """Whether an oracle judges equal answers independently, as a sampled judge does and a list of words does not.
-
-    An oracle says so by an attribute `judges_afresh`. Without it, an error model that assumes independent errors is
-    refused: errors fixed per answer can be wrong on all draws at once.
-    """
-    return bool(getattr(oracle, "judges_afresh", False))
+    """Whether an oracle says that it judges equal answers independently: see `OracleTraits`."""
+    return OracleTraits.of(oracle).judges_afresh
 
 
 def _until(function: Callable[..., object], deadline: float | None) -> dict[str, float | None]:
     return {"deadline": deadline} if "deadline" in inspect.signature(function).parameters else {}
-
-
-_PUNCTUATION = str.maketrans(
-    {
-        **dict.fromkeys("’‘ʼ′`", "'"),
-        **dict.fromkeys("“”", '"'),
-        **dict.fromkeys("–—", "-"),
-        **dict.fromkeys("\ufdfa\ufdfb", " "),  # one letter each, of up to eighteen: time, and no word to look for
-        **dict.fromkeys("*~", ""),  # emphasis, which may stand within a word
-        **dict.fromkeys("_#>", " "),  # emphasis, headings and quotations, which stand around words
-    }
-)
-
-
-_INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
-"""Characters that show nothing and are not of Unicode's category Cf."""
-
-
-def normalise(text: str) -> str:
-    """Fold text for matching: compatibility forms, case, quotes, invisible characters, markdown emphasis, spaces."""
-    folded = unicodedata.normalize("NFKC", text.translate(_PUNCTUATION)).translate(_PUNCTUATION)
-    visible = "".join(
-        c for c in folded if c.isspace() or (unicodedata.category(c)[0] != "C" and not _INVISIBLE.match(c))
-    )
-    return " ".join(visible.casefold().split())
-
-
-def distinct(terms: Iterable[str], fold: Callable[[str], str] = normalise) -> tuple[str, ...]:
-    """Return words and phrases, folded for matching, each once.
-
-    Raises:
-        ConfigurationError: a text in the place of a list, whose letters would be taken for its terms.
-    """
-    if isinstance(terms, str):
-        raise ConfigurationError(f"give terms as a list, even a single one: [{terms!r}], not {terms!r}")
-    return tuple(dict.fromkeys(filter(None, map(fold, terms))))
-
-
-def fingerprint(*parts: object) -> str:
-    """Return a short hash of what an oracle's judgements depend on, for its name; `READING` is part of it."""
-    return hashlib.sha256(json.dumps((READING, parts), sort_keys=True, default=list).encode()).hexdigest()[:12]

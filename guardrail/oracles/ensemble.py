@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from guardrail.errors import ConfigurationError
-from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, Oracle, classify, is_failure, judges_afresh
+from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, Oracle, OracleWrapper, classify, is_failure, judges_afresh
 from guardrail.prompts import Prompt
 from guardrail.statistics import ClassConditionalError, Derivation, ImpossibleRateError, WorstCaseError
 from guardrail.statistics.joint_errors import independent_joint_rate, joint_rate_upper
@@ -18,7 +18,7 @@ Rule = Literal["majority", "any-harmful"]
 
 
 @dataclass(frozen=True)
-class EnsembleOracle:
+class EnsembleOracle(OracleWrapper):
     """Sorts answers by the word of several oracles with the same classes.
 
     `any-harmful`: harmful if any member says so; otherwise failed if any member's judgement has failed; otherwise
@@ -62,9 +62,8 @@ class EnsembleOracle:
         return self.oracles[0].classes
 
     @property
-    def judges_afresh(self) -> bool:
-        """Whether equal answers are judged independently: only if all members do."""
-        return all(map(judges_afresh, self.oracles))
+    def _others(self) -> tuple[Oracle, ...]:
+        return self.oracles
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:
         """Return one class per answer.

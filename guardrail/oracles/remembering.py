@@ -8,11 +8,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from guardrail.errors import ConfigurationError
-from guardrail.oracles.base import Oracle, classify, is_failure, judges_afresh
+from guardrail.oracles.base import Oracle, OracleWrapper, classify, is_failure, judges_afresh
 from guardrail.prompts import Prompt
 
 
-class RememberingOracle:
+class RememberingOracle(OracleWrapper):
     """Asks another oracle once per prompt and answer, and remembers what it said for later requests.
 
     For oracles that cost something: a chat model, a safety model. Within one request the core asks about equal answers
@@ -63,6 +63,10 @@ class RememberingOracle:
     def classes(self) -> tuple[str, ...]:
         """The other oracle's classes."""
         return self.oracle.classes
+
+    @property
+    def _others(self) -> tuple[Oracle, ...]:
+        return (self.oracle,)
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:
         """Return one class per answer; the other oracle is asked once about each that is not remembered.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from guardrail.commands import doctor
 from guardrail.commands.doctor import Finding, examine, report
 from guardrail.measuring.recall import EvaluationRecord, Level, tally
 from guardrail.models import Answer, Draw
-from guardrail.models.base import Sizes
+from guardrail.models.base import ModelFacts, Sizes, VisionLanguageModel
+from guardrail.models.denoised import DenoisedVLM
+from guardrail.models.scheduling import Scheduler
 from guardrail.prompts import Prompt
 from guardrail.settings import Settings
 from tests.commands.test_app import guardrail
@@ -32,8 +34,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 class FastVLM:
     """A model that costs nothing."""
 
-    name = "fast/tensors (8, 8)"
+    name = "fast"
     resolution = (8, 8)
+    facts = ModelFacts("float16", "4", tensors=True)
 
     def __init__(self, failed: str | None = None) -> None:
         self.failed = failed
@@ -96,13 +99,32 @@ class TestFindings:
         seen = findings()
         assert seen["model name"].value == FastVLM.name
         assert seen["tensor preprocessing"].value == "on"
+        assert (seen["dtype"].value, seen["tokens per image"].value) == ("float16", "4")
         assert seen["resolution"].value == "8 × 8"
         assert seen["draws per second"].status == "ok"
         assert "model" not in seen, "a model is named, and not the bundled one"
 
     def test_pictures_instead_of_tensors(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(FastVLM, "name", "a-tensor-model@1/greedy/pictures (8, 8)")
+        monkeypatch.setattr(FastVLM, "facts", ModelFacts(tensors=False))
         assert findings()["tensor preprocessing"].status == "warning"
+
+    def test_a_model_that_tells_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delattr(FastVLM, "facts")
+        monkeypatch.setattr(FastVLM, "name", "some/tensors (8, 8)")
+        seen = findings()
+        assert seen["tensor preprocessing"].status == "note", "a name says nothing of it"
+        assert (seen["dtype"].value, seen["tokens per image"].value) == ("not told", "not told")
+
+    @pytest.mark.parametrize(
+        "wrapped", [Scheduler, lambda model: DenoisedVLM(model, lambda noisy, _: noisy, "none", device="cpu")]
+    )
+    def test_what_a_model_tells_is_told_through_what_stands_around_it(
+        self, monkeypatch: pytest.MonkeyPatch, wrapped: Callable[[VisionLanguageModel], VisionLanguageModel]
+    ) -> None:
+        monkeypatch.setattr(Settings, "make_model", lambda _: wrapped(FastVLM()))
+        seen = findings()
+        subjects = ("tensor preprocessing", "dtype", "tokens per image", "resolution")
+        assert [seen[subject].value for subject in subjects] == ["on", "float16", "4", "8 × 8"]
 
     def test_a_model_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Settings, "make_model", lambda _: FastVLM("filtered"))

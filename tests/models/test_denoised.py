@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from guardrail.bundled.denoiser import WEIGHTS, SignDenoiser, denoised
 from guardrail.certify.noise import NoiseStream
 from guardrail.errors import ModelError
 from guardrail.models import Answer, BundledVLM, Draw, VisionLanguageModel
+from guardrail.models import denoised as denoised_module
 from guardrail.models.base import Sizes
 from guardrail.models.denoised import DenoisedVLM
 from guardrail.prompts import Prompt
@@ -116,6 +118,15 @@ def test_draws_after_the_deadline_fail() -> None:
     answers = DenoisedVLM(witness, shrink, "shrink", device="cpu").answer([draw((8, 8))] * 3, deadline=0.0)
     assert [answer.failed for answer in answers] == ["deadline"] * 3
     assert not witness.seen
+
+
+def test_awaited_answers_are_the_same_and_come_in_the_same_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(denoised_module, "_GROUP", 2)
+    asked, models = [draw((8, 8), index=i) for i in range(5)], [Witness(), Witness()]
+    called, awaited = (DenoisedVLM(model, shrink, "shrink", device="cpu") for model in models)
+    assert asyncio.run(awaited.aanswer(asked)) == called.answer(asked)
+    assert [seen.index for model in models for seen in model.seen] == [0, 1, 2, 3, 4] * 2
+    assert {answer.failed for answer in asyncio.run(awaited.aanswer(asked, deadline=0.0))} == {"deadline"}
 
 
 class TestBadDenoisers:

@@ -9,7 +9,7 @@ from guardrail.bundled import world
 from guardrail.bundled.oracle import action_oracle, bundled_oracle
 from guardrail.errors import ConfigurationError
 from guardrail.oracles import ActionOracle, LexiconOracle, Oracle, RefusalOracle
-from guardrail.oracles.base import normalise
+from guardrail.oracles.text import normalise
 from guardrail.prompts import Prompt
 
 

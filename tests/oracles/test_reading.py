@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from guardrail.oracles import ActionOracle, IllegibleOracle, LabelOracle, LexiconOracle, Oracle, RefusalOracle, base
+from guardrail.oracles import ActionOracle, IllegibleOracle, LabelOracle, LexiconOracle, Oracle, RefusalOracle, text
 from guardrail.oracles.asking.chat_classifier import quoted
-from guardrail.oracles.base import normalise
 from guardrail.oracles.meaning.clustering import stars
 from guardrail.oracles.refusal.features import compiled, read
 from guardrail.oracles.refusal.giving import PATTERNS, gives
+from guardrail.oracles.text import normalise
 from guardrail.oracles.words.lookalikes import lookalikes
 from guardrail.oracles.words.sentences import sentences
 from guardrail.prompts import Prompt
@@ -58,8 +58,8 @@ VERSION = 1
 def test_another_reading_has_another_version(reader: str) -> None:
     reads, pinned = READERS[reader]
     digest = hashlib.sha256(repr([reads(text) for text in CORPUS]).encode()).hexdigest()[:16]
-    assert (digest, base.READING) == (pinned, VERSION), (
-        f"oracles read text otherwise than at version {VERSION}: raise READING in guardrail/oracles/base.py, "
+    assert (digest, text.READING) == (pinned, VERSION), (
+        f"oracles read text otherwise than at version {VERSION}: raise READING in guardrail/oracles/text.py, "
         f"and pin it here with {digest!r} for {reader}"
     )
 
@@ -77,5 +77,5 @@ def test_another_reading_has_another_version(reader: str) -> None:
 def test_the_version_is_in_the_names(make: Callable[[], Oracle], monkeypatch: pytest.MonkeyPatch) -> None:
     before = make().name
     assert make().name == before
-    monkeypatch.setattr(base, "READING", base.READING + 1)
+    monkeypatch.setattr(text, "READING", text.READING + 1)
     assert make().name != before

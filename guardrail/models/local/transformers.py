@@ -8,13 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guardrail.errors import ModelError, PromptTooLongError, TooManyImagesError
-from guardrail.models.base import Answer, Draw, Sizes
+from guardrail.errors import ModelError, PromptError, PromptTooLongError, TooManyImagesError
+from guardrail.models.base import Answer, Draw, ModelFacts, Sizes
 from guardrail.models.local.drawing import noisy_images
 from guardrail.models.local.encoding import PromptEncoder, Row
 from guardrail.models.local.loading import device_and_dtype, load, pinned_revision
 from guardrail.models.local.overview import overview_path
-from guardrail.models.local.preprocessing import one_tile_options, own_resolution, pixel_path, rough_picture
+from guardrail.models.local.preprocessing import (
+    ProcessorPictures,
+    one_tile_options,
+    own_resolution,
+    pixel_path,
+    rough_picture,
+)
 from guardrail.models.local.scoring import LabelScorer
 from guardrail.prompts import Prompt
 
@@ -140,6 +146,15 @@ class TransformersVLM:
         """The labels that are this model's only answers; None: it generates text."""
         return self._scorer.labels if self._scorer else None
 
+    @property
+    def facts(self) -> ModelFacts:
+        """What it tells people about itself."""
+        return ModelFacts(
+            dtype=str(self._dtype).removeprefix("torch."),
+            tokens_per_image=self._tokens_per_image(),
+            tensors=not isinstance(self._pixels, ProcessorPictures),
+        )
+
     def check(self, prompt: Prompt, sizes: Sizes) -> None:
         """Refuse a request that the model cannot take, before the first draw.
 
@@ -173,6 +188,15 @@ class TransformersVLM:
         with self._lock:
             answers = self._batch_size.over(self._model, draws, longest, self._answer_batch, deadline)
         return answers + [Answer.failure("deadline")] * (len(draws) - len(answers))
+
+    def _tokens_per_image(self) -> str:
+        """Say how many tokens one more image of one tile takes."""
+        sizes = (self._resolution,)
+        try:
+            one, two = (len(self._prompts.row(Prompt.of("?", n), sizes * n)["input_ids"]) for n in (1, 2))
+        except PromptError:
+            return "not told: the model takes one image only"
+        return f"{two - one}, with what the chat template puts around it"
 
     def _answer_batch(self, draws: Sequence[Draw]) -> list[Answer]:
         inputs = self._inputs(draws)

@@ -18,7 +18,8 @@ from guardrail.chat_calls.identity import identity, parameters
 from guardrail.chat_calls.replies import complete, withheld
 from guardrail.chat_calls.seeds import fixed_seeds
 from guardrail.errors import ConfigurationError, ModelError, OracleError
-from guardrail.oracles.base import FAILED, TIMED_OUT, fingerprint, is_failure
+from guardrail.oracles.base import FAILED, TIMED_OUT, is_failure
+from guardrail.oracles.text import fingerprint
 from guardrail.oracles.words.json_objects import unique_fields
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from guardrail.errors import ConfigurationError, ModelError, OracleError, Prompt
 from guardrail.models.local.loading import device_and_dtype, load_text_model, pinned_revision
 from guardrail.models.local.scoring import LabelScorer
 from guardrail.oracles.asking.judged_chat import JudgedChat, Shown
-from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, TIMED_OUT, fingerprint
+from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, TIMED_OUT
+from guardrail.oracles.text import fingerprint
 from guardrail.oracles.words.labels import LLAMA_GUARD_LABELS
 from guardrail.prompts import Prompt
 

@@ -8,17 +8,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from guardrail.errors import ConfigurationError, OracleError
-from guardrail.oracles.base import (
-    FAILED,
-    HARMLESS,
-    TIMED_OUT,
-    Oracle,
-    classify,
-    fingerprint,
-    is_failure,
-    judges_afresh,
-)
+from guardrail.models.base import close
+from guardrail.oracles.base import FAILED, HARMLESS, TIMED_OUT, Oracle, classify, is_failure, judges_afresh
 from guardrail.oracles.meaning.clustering import Star, stars
+from guardrail.oracles.text import fingerprint
 from guardrail.prompts import Prompt
 
 EQUIVALENT = "equivalent"
@@ -164,6 +157,10 @@ class EquivalenceOracle:
     def fixed_on(self, representative: str | None) -> FixedEquivalence:
         """Return the oracle for a representative that was chosen before; None: nothing is equivalent."""
         return FixedEquivalence(self, representative)
+
+    def close(self) -> None:
+        """Close the comparison, and the oracle that is asked first."""
+        close(self.comparison, self.first)
 
     def clusters(self, answers: Sequence[str], prompt: Prompt, deadline: float | None = None) -> list[Star]:
         """Return the clusters of the answers that `first` calls harmless, the largest first; see `stars`.

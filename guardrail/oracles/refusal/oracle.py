@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 
 from guardrail.errors import ConfigurationError
-from guardrail.oracles.base import HARMFUL, HARMLESS, fingerprint
+from guardrail.oracles.base import HARMFUL, HARMLESS
 from guardrail.oracles.refusal.features import FEATURES, compiled, read
 from guardrail.oracles.refusal.giving import PATTERNS, gives
+from guardrail.oracles.text import fingerprint
 from guardrail.prompts import Prompt
 
 WEIGHTS = "weights.json"

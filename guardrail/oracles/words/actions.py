@@ -10,7 +10,8 @@ from itertools import accumulate
 from typing import Protocol
 
 from guardrail.errors import ConfigurationError, OracleError
-from guardrail.oracles.base import FAILED, distinct, fingerprint, is_failure
+from guardrail.oracles.base import FAILED, is_failure
+from guardrail.oracles.text import distinct, fingerprint
 from guardrail.oracles.words.json_objects import objects_in
 from guardrail.oracles.words.lookalikes import unmarked
 from guardrail.prompts import Prompt

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from guardrail.errors import ConfigurationError
-from guardrail.oracles.base import ILLEGIBLE, Oracle, classify, fingerprint, judges_afresh, normalise
+from guardrail.oracles.base import ILLEGIBLE, Oracle, OracleWrapper, classify
+from guardrail.oracles.text import fingerprint, normalise
 from guardrail.prompts import Prompt
 
 _PICTURE = (
@@ -64,7 +65,7 @@ PATTERNS: tuple[str, ...] = (
 
 
 @dataclass(frozen=True)
-class IllegibleOracle:
+class IllegibleOracle(OracleWrapper):
     """Says `illegible` for an answer whose opening says that the picture cannot be seen; else asks another oracle.
 
     Put it around the oracle of any model that was not trained on noise: without it, answers of a model that sees
@@ -110,9 +111,8 @@ class IllegibleOracle:
         return tuple(dict.fromkeys((*self.oracle.classes, ILLEGIBLE)))
 
     @property
-    def judges_afresh(self) -> bool:
-        """Whether equal answers are judged independently: as the other oracle does."""
-        return judges_afresh(self.oracle)
+    def _others(self) -> tuple[Oracle, ...]:
+        return (self.oracle,)
 
     def illegible(self, answer: str) -> bool:
         """Whether the opening of the answer says that the picture cannot be seen or read."""

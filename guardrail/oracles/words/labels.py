@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from guardrail.errors import ConfigurationError
-from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, fingerprint
+from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS
+from guardrail.oracles.text import fingerprint
 from guardrail.prompts import Prompt
 
 LLAMA_GUARD_LABELS: Mapping[str, str] = MappingProxyType({"safe": HARMLESS, "unsafe": HARMFUL})

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigurationError
-from guardrail.oracles.base import FAILED, HARMLESS, distinct, fingerprint
-from guardrail.oracles.refusal.oracle import RefusalOracle
+from guardrail.oracles.base import FAILED, HARMLESS
+from guardrail.oracles.text import distinct, fingerprint
 from guardrail.oracles.words.lookalikes import MARKS, lookalikes, unmarked
 from guardrail.prompts import Prompt
+
+if TYPE_CHECKING:  # refusals read text by this room's `sentences`
+    from guardrail.oracles.refusal.oracle import RefusalOracle
 
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff"  # Thai, Lao, Burmese, Khmer, kana

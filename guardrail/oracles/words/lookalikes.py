@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from guardrail.oracles.base import normalise
+from guardrail.oracles.text import normalise
 
 MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 """Marks that can stand on letters of any script (Unicode's combining diacritical marks). Marks of a single script, such

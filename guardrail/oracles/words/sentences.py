@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from guardrail.oracles.base import normalise
+from guardrail.oracles.text import normalise
 
 LONGEST = 160
 """Characters of a sentence; longer ones are cut between words."""

@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.oracles.base import normalise
+from guardrail.oracles.text import normalise
 from guardrail.oracles.words.lookalikes import _LOOKS, lookalikes, unmarked
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrail.oracles.base import normalise
+from guardrail.oracles.text import normalise
 from guardrail.oracles.words.sentences import LONGEST, sentences
 
 
