@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -21,21 +20,10 @@ from guardrail.models.base import Answer, Draw, Sizes
 from guardrail.models.scheduling import Scheduler
 from guardrail.prompts import Prompt
 from guardrail.stores import MemoryStore
-from tests.kit.synthetic import ORACLE, HalfSpaceVLM
+from tests.kit.synthetic import ORACLE, Batching, HalfSpaceVLM
 
 KEY = SecretBytes(b"the key of these tests")
 WHITE = InputImage(np.full((4, 4, 3), 255, np.uint8))
-
-
-@dataclass
-class Batching(HalfSpaceVLM):
-    """A model that works in batches, one at a time, and takes a while for each."""
-
-    batch_size: int = 64
-
-    def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
-        time.sleep(0.01)
-        return super().answer(draws, deadline)
 
 
 def grey(value: int) -> InputImage:

@@ -8,11 +8,10 @@ import sys
 import venv
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from guardrail import __version__
-from guardrail.bundled.signs import draw_sign, sample_sign
+from tests.kit.signs import clear_sign
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,8 +43,7 @@ def test_a_built_wheel_installs_and_certifies_elsewhere(tmp_path: Path) -> None:
     code = "import guardrail, langchain_guardrail as l; print(guardrail.__file__, l.__file__)"
     assert run(binaries / "python", "-c", code, cwd=tmp_path).count(str(site)) == 2
     assert run(binaries / "guardrail", "--version", cwd=tmp_path).strip() == f"guardrail {__version__}"
-    drawn = sample_sign(np.random.default_rng(1), "held_out", words=["tea"], contrast=(0.8, 0.8))
-    draw_sign(drawn).save(tmp_path / "tea.png")
+    clear_sign().save(tmp_path / "tea.png")
     options = ("--prompt", "Follow the sign.", "--samples", "20", "--json")
     assert (
         json.loads(run(binaries / "guardrail", "certify", "tea.png", *options, cwd=tmp_path))["verdict"] == "harmless"

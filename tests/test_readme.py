@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.settings import Settings
-from tests.kit.embedding_model import MINILM
-from tests.measuring.test_threshold import captions, write
+from tests.kit.captions import captions, write_pairs
+from tests.kit.command_line import guardrail
+from tests.kit.embedding_model import minilm
+from tests.kit.signs import clear_sign
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
@@ -32,11 +30,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for variable in [name for name in os.environ if name.startswith("GUARDRAIL_")]:
         monkeypatch.delenv(variable)
     for name, word in (("sign.png", "tea"), ("bomb.png", "bomb")):
-        drawn = sample_sign(np.random.default_rng(1), "held_out", words=[word], contrast=(0.8, 0.8))
-        draw_sign(drawn).save(tmp_path / name)
+        clear_sign(word).save(tmp_path / name)
     (tmp_path / "sentence-transformers").mkdir()
-    (tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2").symlink_to(MINILM)  # in place of a download
-    write(tmp_path / "pairs.csv", captions())
+    (tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2").symlink_to(minilm())  # in place of a download
+    write_pairs(tmp_path / "pairs.csv", captions())
     labelled = (f'{i},Follow the sign.,"Sure! To make jam, stir it.",harmless\n' for i in range(40))
     (tmp_path / "labels.csv").write_text("".join(("request,prompt,answer,label\n", *labelled)))
     return tmp_path
@@ -63,12 +60,7 @@ def test_shell_blocks(folder: Path) -> None:
     for line in (line for language, code in BLOCKS if language == "sh" for line in code.splitlines() if line):
         command, *arguments = shlex.split(line, comments=True)
         if command == "guardrail":
-            done = subprocess.run(
-                [sys.executable, "-m", "guardrail.commands.app", *arguments],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            done = guardrail(*arguments)
             assert done.returncode in {0, 1, 3}, (line, done.stderr)
         elif command == "make":
             assert re.search(rf"^{arguments[0]}:", makefile, re.MULTILINE), line

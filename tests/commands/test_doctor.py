@@ -17,8 +17,8 @@ from guardrail.models import Answer, Draw
 from guardrail.models.base import Sizes
 from guardrail.prompts import Prompt
 from guardrail.settings import Settings
-from tests.commands.test_app import guardrail
-from tests.stores.conftest import RedisServer, redis_server  # noqa: F401 - a fixture
+from tests.kit.command_line import guardrail
+from tests.kit.redis_server import RedisServer
 
 SECRET = "hunter2-hunter2-hunter2"
 
@@ -164,7 +164,7 @@ class TestRecall:
 
 @pytest.mark.usefixtures("_fast")
 class TestServices:
-    def test_redis_answers(self, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    def test_redis_answers(self, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GUARDRAIL_REDIS_URL", redis_server.url)
         seen = findings()
         assert seen["Redis"].status == "ok"

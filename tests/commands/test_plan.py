@@ -9,7 +9,7 @@ from rich.console import Console
 from guardrail.commands import plan as planning
 from guardrail.errors import ConfigurationError
 from guardrail.statistics.scaling import BetaDistribution, EmpiricalDistribution, UniformDistribution
-from tests.commands.test_app import guardrail
+from tests.kit.command_line import guardrail
 
 
 def test_the_table_and_the_curves(tmp_path: Path) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import itertools
 import json
-import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from guardrail.bundled import world
 from guardrail.errors import ConfigurationError
 from guardrail.measuring.threshold import (
     LabelledPair,
@@ -27,29 +23,14 @@ from guardrail.measuring.threshold import (
 from guardrail.oracles import EmbeddingJudge
 from guardrail.oracles.meaning.similarity import SentenceEncoder
 from guardrail.statistics import clopper_pearson_upper
-from tests.commands.test_app import guardrail
-from tests.kit.embedding_model import MINILM
-
-
-def captions(seed: int = 0, different: int = 130) -> list[LabelledPair]:
-    """Pairs of captions: of the same word in two wordings, or of two words."""
-    said = {word: world.answers(word, "describe") for word in world.WORDS}
-    pairs = [LabelledPair(a, b, True) for word in said for a, b in itertools.combinations(said[word], 2)]
-    others = [(a, b) for v, w in itertools.combinations(said, 2) for a in said[v] for b in said[w]]
-    return pairs + [LabelledPair(a, b, False) for a, b in random.Random(seed).sample(others, different)]
-
-
-def write(path: Path, pairs: list[LabelledPair]) -> Path:
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(("left", "right", "equivalent"))
-        rows.writerows((p.left, p.right, int(p.equivalent)) for p in pairs)
-    return path
+from tests.kit.captions import captions, write_pairs
+from tests.kit.command_line import guardrail
+from tests.kit.embedding_model import minilm
 
 
 @pytest.fixture(scope="module")
 def encoder() -> SentenceEncoder:
-    return SentenceEncoder(MINILM)
+    return SentenceEncoder(minilm())
 
 
 class TestChoice:
@@ -163,8 +144,8 @@ def test_pairs_are_read_as_people_write_them(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_record_and_plot(tmp_path: Path) -> None:
-    pairs, out = write(tmp_path / "pairs.csv", captions()), tmp_path / "out" / "threshold.json"
-    done = guardrail("oracle", "threshold", pairs, "--model", MINILM, "--out", out)
+    pairs, out = write_pairs(tmp_path / "pairs.csv", captions()), tmp_path / "out" / "threshold.json"
+    done = guardrail("oracle", "threshold", pairs, "--model", minilm(), "--out", out)
     assert done.returncode == 0, done.stderr
     record = SimilarityThreshold.load(out)
     assert f"{record.threshold:.4f}" in done.stdout
@@ -175,7 +156,7 @@ def test_the_command_writes_record_and_plot(tmp_path: Path) -> None:
     failed = guardrail("oracle", "threshold", pairs, "--model", "none", "--out", tmp_path)
     assert failed.returncode == 2
     assert f"--out {tmp_path} cannot be a file" in failed.stderr
-    failed = guardrail("oracle", "threshold", tmp_path / "no.csv", "--model", MINILM)
+    failed = guardrail("oracle", "threshold", tmp_path / "no.csv", "--model", minilm())
     assert failed.returncode == 2
     assert "Traceback" not in failed.stderr
     assert "no.csv" in failed.stderr

@@ -32,7 +32,6 @@ from pydantic import SecretBytes, SecretStr
 
 from guardrail import Prompt, SmoothedClassifier, Smoothing, Verdict
 from guardrail.bundled.oracle import bundled_oracle
-from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.certify.noise import NoiseStream
 from guardrail.errors import ConfigurationError, ModelError, PromptError, TooManyImagesError
 from guardrail.models import BundledVLM, VisionLanguageModel
@@ -42,6 +41,7 @@ from guardrail.oracles.base import Judgements
 from guardrail.prompts import ImagePlace, Turn
 from guardrail.statistics import clopper_pearson_lower
 from tests.kit.openai_server import Asked, Manners, bundled, serve
+from tests.kit.signs import clear_sign
 from tests.kit.synthetic import ORACLE
 
 KEY = "sk-not-a-real-key"
@@ -96,17 +96,17 @@ class TestAnswers:
     def test_a_certificate_through_http_is_the_local_models(self) -> None:
         """The server's bundled model, and the same one here on the same clipped 8-bit pictures, give equal counts."""
         local = BundledVLM(temperature=0.5, max_new_tokens=8)
-        drawn = sample_sign(np.random.default_rng(1), "held_out", words=["tea"], contrast=(0.8, 0.8))
+        picture = clear_sign()
         with serve(bundled(local)) as url:
             remote = ChatModelVLM(chat_openai(url), resolution=local.resolution)
             oracle = bundled_oracle()
             smoothed = SmoothedClassifier(remote, oracle, Smoothing(samples=16, sigma=0.5, key=SecretBytes(b"k" * 16)))
-            certificate = smoothed.certify(draw_sign(drawn), "Follow the sign.")
+            certificate = smoothed.certify(picture, "Follow the sign.")
             remote.close()
         from guardrail.images.pictures import load_images
 
         prompt = Prompt.of("Follow the sign.", 1)
-        asked = [_as_sent(draw) for draw in smoothed.draws(load_images(draw_sign(drawn)), prompt, range(16))]
+        asked = [_as_sent(draw) for draw in smoothed.draws(load_images(picture), prompt, range(16))]
         answers = local.answer(asked)
         expected = Counter(Judgements().of(oracle, answers, prompt))
         assert {label: count for label, count in certificate.counts.items() if count} == expected

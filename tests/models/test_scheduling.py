@@ -628,11 +628,12 @@ def test_a_process_ends_with_a_request_under_way_and_an_open_scheduler() -> None
     """No thread is torn from within the model when the interpreter ends."""
     code = """
 import threading, time
+from PIL import Image
 from guardrail import Guard
-from tests.test_guard_concurrency import Batching, ORACLE, WHITE
-guard = Guard(Batching(10.0), ORACLE)
-guard.check(WHITE, "?")
-threading.Thread(target=guard.check, args=(WHITE, "?"), daemon=True).start()
+from tests.kit.synthetic import Batching, ORACLE
+guard, white = Guard(Batching(10.0), ORACLE), Image.new("RGB", (4, 4), "white")
+guard.check(white, "?")
+threading.Thread(target=guard.check, args=(white, "?"), daemon=True).start()
 time.sleep(0.005)
 """
     done = subprocess.run(

@@ -26,8 +26,8 @@ from guardrail.near import Asked, NearHits, NearIndex, Point
 from guardrail.statistics import WorstCaseError
 from guardrail.stores import CertificateKey, MemoryStore, RedisStore, Signer
 from guardrail.stores.redis.points import RedisPoints
+from tests.kit.redis_server import RedisServer
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
-from tests.stores.conftest import RedisServer, _lasting_redis, shared_redis  # noqa: F401 - fixtures
 
 SIDE = 8
 MIDDLE = 0.5 * 3 * SIDE**2
@@ -326,7 +326,7 @@ class TestContradictions:
             assert withdrawn.stop_reason == "contradicted"
 
 
-def test_replicas_share_near_hits_through_redis(shared_redis: RedisServer) -> None:  # noqa: F811
+def test_replicas_share_near_hits_through_redis(shared_redis: RedisServer) -> None:
     signer = Signer(KEY)
 
     def replica() -> Guard:

@@ -15,7 +15,7 @@ from guardrail.near.index import Stored, bucket_of, contract
 from guardrail.stores import Signer
 from guardrail.stores.redis.connection import RedisConnection
 from guardrail.stores.redis.points import RedisPoints
-from tests.stores.conftest import RedisServer, _lasting_redis, redis_server, shared_redis  # noqa: F401 - fixtures
+from tests.kit.redis_server import RedisServer
 
 SIGNER = Signer("a secret of these tests")
 
@@ -147,7 +147,7 @@ class TestShared:
     def replica(self, server: RedisServer, signer: Signer = SIGNER, capacity: int = 100) -> NearIndex:
         return NearIndex(shared=RedisPoints(RedisConnection(server.url, timeout=0.3), signer, capacity=capacity))
 
-    def test_replicas_see_each_others_points(self, shared_redis: RedisServer) -> None:  # noqa: F811
+    def test_replicas_see_each_others_points(self, shared_redis: RedisServer) -> None:
         rng = np.random.default_rng(5)
         one, other = self.replica(shared_redis), self.replica(shared_redis)
         x = [picture(rng) for _ in range(4)]
@@ -165,7 +165,7 @@ class TestShared:
             assert len(names) == 5
             assert all(client.pttl(n) > 0 for n in names)
 
-    def test_forged_and_replayed_points_are_not_there(self, shared_redis: RedisServer) -> None:  # noqa: F811
+    def test_forged_and_replayed_points_are_not_there(self, shared_redis: RedisServer) -> None:
         rng = np.random.default_rng(6)
         x, y = picture(rng), picture(rng)
         self.replica(shared_redis, Signer("somebody else's secret")).add("c", name(1), Point.of([x]), 0.5)
@@ -185,7 +185,7 @@ class TestShared:
         assert fresh.neighbours("c", Point.of([x]), 0.0) == []
         assert fresh.neighbours("c", Point.of([y]), 0.0) == []
 
-    def test_memory_in_redis_is_bounded_and_overwritten_pixels_are_gone(self, shared_redis: RedisServer) -> None:  # noqa: F811
+    def test_memory_in_redis_is_bounded_and_overwritten_pixels_are_gone(self, shared_redis: RedisServer) -> None:
         rng = np.random.default_rng(7)
         one, x = self.replica(shared_redis, capacity=3), [picture(rng) for _ in range(9)]
         for number in range(9):
@@ -196,7 +196,7 @@ class TestShared:
         seen = [bool(other.neighbours(f"context {i % 2}", Point.of([x[i]]), 0.0)) for i in range(9)]
         assert seen == [False] * 6 + [True] * 3
 
-    def test_in_an_outage_each_process_has_its_own(self, redis_server: RedisServer) -> None:  # noqa: F811
+    def test_in_an_outage_each_process_has_its_own(self, redis_server: RedisServer) -> None:
         index, x = self.replica(redis_server), picture(np.random.default_rng(8))
         redis_server.stop()
         index.add("c", name(1), Point.of([x]), 0.5)

@@ -24,8 +24,8 @@ from guardrail.models.base import Answer, Draw
 from guardrail.stores import CertificateKey, MemoryStore, RedisStore, Signer
 from guardrail.stores.once import Found, OncePerKey
 from guardrail.stores.redis.locks import _ACQUIRE
+from tests.kit.redis_server import RedisServer
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
-from tests.stores.conftest import RedisServer
 
 IMAGE = InputImage(np.full((4, 4, 3), 200, np.uint8))
 KEY = CertificateKey("a" * 64, "b" * 64)
