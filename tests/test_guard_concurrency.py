@@ -97,6 +97,7 @@ class TestConcurrentRequests:
         guarded.close()
         assert guarded.check(WHITE, "?").reasons == (Reason.MODEL_FAILED,)
 
+    @pytest.mark.slow
     def test_a_guard_that_is_gone_leaves_no_thread(self) -> None:
         before = set(threading.enumerate())
         guarded = batching(Batching(10.0))
@@ -122,6 +123,7 @@ class TestConcurrentRequests:
         with pytest.raises(ConfigurationError, match="pays for 10 draws"):
             batching(*paid)
 
+    @pytest.mark.slow
     def test_many_requests_with_many_draws_do_not_fill_their_own_queue(self) -> None:
         smoothing = Smoothing(samples=1500, method="fixed", key=KEY)
         with Guard(Batching(10.0), ORACLE, smoothing=smoothing) as guarded:
@@ -158,6 +160,7 @@ class TestConcurrentRequests:
         assert decision.certificate.stop_reason == "deadline"
         assert decision.certificate.counts["failed"] == decision.certificate.draws
 
+    @pytest.mark.slow
     def test_a_classifier_that_outlives_its_guard_works(self) -> None:
         before = set(threading.enumerate())
         classifier = batching(Batching(10.0)).classifier

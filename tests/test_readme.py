@@ -39,6 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_python_blocks(folder: Path) -> None:
     namespace: dict[str, object] = {}
     for language, code in BLOCKS:
@@ -53,6 +54,7 @@ def test_toml_blocks() -> None:
         assert Settings(**tomllib.loads(code)).model is not None
 
 
+@pytest.mark.slow
 def test_shell_blocks(folder: Path) -> None:
     """`guardrail` commands run; `make` targets and extras exist; anything else would go untested."""
     makefile = (ROOT / "Makefile").read_text()

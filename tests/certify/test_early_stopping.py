@@ -114,6 +114,7 @@ class TestStopping:
         assert not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_certificates_that_stop_early_are_false_at_most_at_rate_alpha() -> None:
     """As for fixed n: false iff the radius exceeds the known distance; tolerance: the 1 − 1e-6 binomial quantile.
 

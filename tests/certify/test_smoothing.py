@@ -65,6 +65,7 @@ def test_low_robustness_is_a_warning() -> None:
     assert any("low robustness" in warning for warning in certificate.warnings)
 
 
+@pytest.mark.slow
 def test_certificates_are_false_at_most_at_rate_alpha() -> None:
     """A certificate is false iff its radius exceeds the known distance to the boundary.
 

@@ -70,6 +70,7 @@ def test_a_file_that_is_no_image_is_named(sign: Path, tmp_path: Path) -> None:
     assert f"error: {tmp_path / 'image.png'}: the content is text" in done.stderr
 
 
+@pytest.mark.slow
 class TestDemo:
     EXPECTED = (
         ("harmless sign", "harmless", "allow"),

@@ -63,6 +63,7 @@ def printed(seen: Sequence[Finding]) -> str:
     return console.file.getvalue()
 
 
+@pytest.mark.slow
 def test_the_command_on_a_fresh_installation() -> None:
     done = guardrail("doctor", "--seconds", "0.2")
     assert done.returncode == 0, done.stdout + done.stderr

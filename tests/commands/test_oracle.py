@@ -50,6 +50,7 @@ def evaluate(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, ["oracle", "evaluate", *map(str, arguments)], env=environment)
 
 
+@pytest.mark.slow
 def test_measured_then_certified(labels: Path, sign: Path, tmp_path: Path) -> None:
     done = guardrail("oracle", "evaluate", labels, "--oracle", "bundled", *STATED, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -77,6 +78,7 @@ def test_measured_then_certified(labels: Path, sign: Path, tmp_path: Path) -> No
     assert other.stdout == ""
 
 
+@pytest.mark.slow
 def test_a_record_changed_by_hand_is_refused(labels: Path, sign: Path, tmp_path: Path) -> None:
     assert evaluate(labels, "--oracle", "bundled", *STATED, "--out", tmp_path).exit_code == 0
     path = tmp_path / "oracle-error.json"

@@ -12,6 +12,7 @@ from guardrail.statistics.scaling import BetaDistribution, EmpiricalDistribution
 from tests.kit.command_line import guardrail
 
 
+@pytest.mark.slow
 def test_the_table_and_the_curves(tmp_path: Path) -> None:
     done = guardrail("plan", "--target-radius", "0.1", "--beta", "9", "1", "--out", tmp_path / "plan.png")
     assert done.returncode == 0, done.stderr

@@ -26,6 +26,7 @@ REQUESTS: list[Any] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", [GuardedChatModel, GuardedRunnable])
 def test_concurrent_requests_get_what_serial_ones_get(guard: Guard, door: Any) -> None:
     guarded = door(Chat(), guard)

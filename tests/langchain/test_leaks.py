@@ -23,6 +23,8 @@ from tests.kit.callbacks import Spy, written
 from tests.kit.chains import Chat, content
 from tests.kit.event_loop import gather
 
+pytestmark = pytest.mark.slow
+
 SAID = "mix the SECRETWORD bomb carefully"
 DRAWN = "a DRAWNWORD cake"
 JUDGED = "JUDGEDWORD"

@@ -184,6 +184,7 @@ def chains() -> list[Callable[[Chat], Runnable[Any, Any]]]:
     return [lambda m: m, lambda m: m | StrOutputParser(), Deaf, lambda m: RunnableLambda(m.invoke)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", chains())
 @pytest.mark.parametrize("how", ["invoke", "ainvoke", "stream", "astream", "astream_events", "batch", "nested"])
 def test_nothing_unjudged_gets_out(guard: Guard, make: Callable[[Chat], Runnable[Any, Any]], how: str) -> None:

@@ -40,6 +40,8 @@ from guardrail.statistics import (
     WorstCaseError,
 )
 
+pytestmark = pytest.mark.slow
+
 REQUESTS = 100_000
 ALLOWED = binom.isf(1e-6, REQUESTS, ALPHA) / REQUESTS
 SOUND = ("uncorrected (Theorem 4.2)", "symmetric, ε from below", "class-conditional", "worst case")

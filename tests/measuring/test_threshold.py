@@ -74,6 +74,7 @@ def test_halves_do_not_depend_on_the_order_and_share_no_pair() -> None:
     assert sum(p.equivalent for p in first) == sum(p.equivalent for p in second)
 
 
+@pytest.mark.slow
 def test_real_embeddings_of_captions(encoder: SentenceEncoder, tmp_path: Path) -> None:
     record, calibration, held_out = calibrate(encoder, captions(), data="captions")
     assert record.threshold == choose(calibration, 0.05, 0.95)
@@ -88,6 +89,7 @@ def test_real_embeddings_of_captions(encoder: SentenceEncoder, tmp_path: Path) -
     assert calibrate(encoder, changed, data="captions")[0].data_sha256 != record.data_sha256
 
 
+@pytest.mark.slow
 def test_a_threshold_belongs_to_its_model(encoder: SentenceEncoder, tmp_path: Path) -> None:
     record, *_ = calibrate(encoder, captions(), data="captions")
     file = tmp_path / "threshold.json"
@@ -143,6 +145,7 @@ def test_pairs_are_read_as_people_write_them(tmp_path: Path) -> None:
     assert read_pairs(tmp_path / "pairs.csv") == [LabelledPair("a, b", "c", True), LabelledPair("d", "e", False)]
 
 
+@pytest.mark.slow
 def test_the_command_writes_record_and_plot(tmp_path: Path) -> None:
     pairs, out = write_pairs(tmp_path / "pairs.csv", captions()), tmp_path / "out" / "threshold.json"
     done = guardrail("oracle", "threshold", pairs, "--model", minilm(), "--out", out)

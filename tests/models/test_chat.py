@@ -93,6 +93,7 @@ def make(url: str) -> Iterator[Callable[..., ChatModelVLM]]:
 
 
 class TestAnswers:
+    @pytest.mark.slow
     def test_a_certificate_through_http_is_the_local_models(self) -> None:
         """The server's bundled model, and the same one here on the same clipped 8-bit pictures, give equal counts."""
         local = BundledVLM(temperature=0.5, max_new_tokens=8)
@@ -394,6 +395,7 @@ class TestSoundness:
                 false += clopper_pearson_lower(sum(text == "good" for text in texts), len(texts), 0.001) > 0.5
         return false / self.RUNS
 
+    @pytest.mark.slow
     def test_dropping_what_the_filter_withheld(self) -> None:
         """Only harmless answers get through, so all that is counted is harmless."""
         with serve(coin(self.HARMLESS), Manners(filters=True)) as url:
@@ -405,6 +407,7 @@ class TestSoundness:
         assert failed == pytest.approx(1 - self.HARMLESS, abs=0.1)
         assert all(any("draws failed" in w for w in certificate.warnings) for certificate in certificates)
 
+    @pytest.mark.slow
     def test_asking_again_where_the_connection_was_cut(self) -> None:
         """Three attempts with the same noise and new tokens: harmless in 1 − 0.55³ = 83 % of the draws."""
 
@@ -423,6 +426,7 @@ class TestSoundness:
         assert all(certificate.verdict is Verdict.ABSTAIN for certificate in certificates)
         assert all(certificate.counts["failed"] > 15 for certificate in certificates)
 
+    @pytest.mark.slow
     def test_counting_the_first_answers_to_arrive(self) -> None:
         """Harmful answers are slow: of 50 draws the first 15 to arrive are (nearly) all harmless."""
 
@@ -439,6 +443,7 @@ class TestSoundness:
         assert all("failed" not in certificate.counts for certificate in certificates)
         assert all(certificate.draws == self.N for certificate in certificates)
 
+    @pytest.mark.slow
     def test_what_is_harmless_is_certified_by_the_same_server(self) -> None:
         with serve(coin(0.97), Manners(filters=True)) as url:
             certificates = self.ours(url)
@@ -446,6 +451,7 @@ class TestSoundness:
 
 
 class TestNames:
+    @pytest.mark.slow
     def test_what_the_answers_depend_on(self, url: str, make: Callable[..., ChatModelVLM]) -> None:
         plain = make().name
         assert plain.startswith("ChatOpenAI tiny@")

@@ -624,6 +624,7 @@ def test_closing_ends_the_threads() -> None:
     assert set(threading.enumerate()) <= before
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_a_request_under_way_and_an_open_scheduler() -> None:
     """No thread is torn from within the model when the interpreter ends."""
     code = """
@@ -683,6 +684,7 @@ class MoodyVLM:
         return [Answer(f"{draw.prompt.text}:{draw.index}") for draw in draws]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_nobody_waits_for_ever_whatever_happens(seed: int) -> None:
     """Threads and tasks that ask, fail, run late, give up, and a close in the middle of it all. The watchdog is the

@@ -388,6 +388,7 @@ class Blinking(MemoryStore):
 
 
 class TestAttacks:
+    @pytest.mark.slow
     def test_no_crowd_of_decoys_hides_a_refusal(self) -> None:
         """Pixels that change places within a block leave the sketch as it is: such pictures are all as likely near."""
         rng = np.random.default_rng(1)

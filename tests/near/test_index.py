@@ -30,6 +30,7 @@ def picture(rng: np.random.Generator, size: tuple[int, int] = (24, 20)) -> np.nd
     return np.asarray(rng.uniform(low, high, (*size, 3)))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     pair=arrays.array_shapes(min_dims=2, max_dims=2, max_side=13).flatmap(

@@ -168,6 +168,7 @@ def wrong_rates(
     return rate, joint, [each / max(float(chances @ other), 1e-300) for each in joint]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["any-harmful", "majority"])
 @pytest.mark.parametrize("certified", ["harmless", "harmful", "illegible"])
 @pytest.mark.parametrize("members", [2, 3, 4])

@@ -144,6 +144,7 @@ def test_an_owner_whose_first_answer_was_lost_has_the_lock(shared_redis: RedisSe
         assert client.eval(_ACQUIRE, 2, "lock", "wake", "another", 1000) == 0
 
 
+@pytest.mark.slow
 def test_a_crashed_owners_lock_expires_and_another_takes_over(shared_redis: RedisServer) -> None:
     code = (
         "from guardrail.stores import *; import sys, time\n"

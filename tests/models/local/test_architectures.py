@@ -20,6 +20,8 @@ from guardrail.prompts import ImagePlace, Prompt, Turn
 from tests.kit import tiny
 from tests.kit.tiny import draws, texts
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 Load = Callable[..., TransformersVLM]
 

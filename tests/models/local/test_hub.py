@@ -126,6 +126,7 @@ def test_a_commit_is_never_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
         hub.commit("some/model", None)
 
 
+@pytest.mark.slow
 def test_what_was_downloaded_before_is_taken_from_the_cache(sign: Path, tmp_path: Path) -> None:
     model = tmp_path / "models--some--model"
     shutil.copytree(CHECKPOINT, model / "snapshots" / COMMIT)

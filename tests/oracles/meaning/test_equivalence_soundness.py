@@ -25,6 +25,7 @@ def certify(say: SayingVLM, judge: RuleJudge, key: int, n: int = N, alpha: float
     return SmoothedClassifier(say, EquivalenceOracle(judge), smoothing).certify(X, "?")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [0.5, 0.7])
 def test_bounds_are_false_at_most_as_often_as_alpha(p: float) -> None:
     """Answers mean 'left' with probability p, else 'right', in wordings of which hardly two are the same.
