@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from guardrail import __version__
+from tests.kit.missing_wheels import needs
 from tests.kit.signs import clear_sign
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +30,7 @@ def test_a_built_wheel_installs_and_certifies_elsewhere(tmp_path: Path) -> None:
     The new environment takes the wheel alone and borrows the dependencies of this one by a path file, for they are
     gigabytes; nothing of this checkout is on that path.
     """
+    needs("build", "hatchling")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT, cwd=tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.stat().st_size < 12_000_000

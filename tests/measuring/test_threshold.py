@@ -26,6 +26,7 @@ from guardrail.statistics import clopper_pearson_upper
 from tests.kit.captions import captions, write_pairs
 from tests.kit.command_line import guardrail
 from tests.kit.embedding_model import minilm
+from tests.kit.simulations import simulations
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +42,12 @@ class TestChoice:
         assert false == [4, 5]
         assert clopper_pearson_upper(4, 200, 0.05) <= 0.05 < clopper_pearson_upper(5, 200, 0.05)
 
+    @pytest.mark.simulation
     def test_the_rate_is_kept_as_often_as_the_confidence_says(self) -> None:
         """Cosines of pairs that are not equivalent are uniform, so a threshold t has the rate 1 − t. It exceeds the
         target in at most 5 % of data sets; 1000 of them exceed the limit below with probability 10⁻⁶. Estimating by
         the plain share would break the target in about half of them."""
-        rng, runs = np.random.default_rng(0), 1000
+        rng, runs = np.random.default_rng(0), simulations(1000)
         exceeded = sum(
             1.0 - choose([ScoredPair(float(c), equivalent=False) for c in rng.random(150)], 0.1, 0.95) > 0.1
             for _ in range(runs)

@@ -42,6 +42,7 @@ from guardrail.prompts import ImagePlace, Turn
 from guardrail.statistics import clopper_pearson_lower
 from tests.kit.openai_server import Asked, Manners, bundled, serve
 from tests.kit.signs import clear_sign
+from tests.kit.simulations import simulations
 from tests.kit.synthetic import ORACLE
 
 KEY = "sk-not-a-real-key"
@@ -366,13 +367,14 @@ def test_an_outer_callback_sees_no_drawn_answer(url: str, make: Callable[..., Ch
     assert spy.seen == ["start", "end"], "a chat model called in the open is seen"
 
 
+@pytest.mark.simulation
 class TestSoundness:
     """A model that is harmless with probability 0.45: every certificate of 'harmless' is false.
 
     α = 0.001 and n = 50: 37 harmless answers certify. Each client asks the same server, RUNS requests.
     """
 
-    RUNS, N = 6, 50
+    RUNS, N = simulations(6), 50
     HARMLESS = 0.45
 
     def ours(self, url: str) -> list[Any]:

@@ -24,6 +24,7 @@ from guardrail.statistics.sequential import (
     default_looks,
     predictive_probability,
 )
+from tests.kit.simulations import simulations
 
 ALPHA = 0.001
 DEFAULT = ConfidenceSequence(default_looks(100), ALPHA)
@@ -132,9 +133,10 @@ def test_the_bound_exceeds_the_truth_at_any_look_at_most_at_alpha(sequence: Conf
     assert 0.8 * sequence.alpha < worst <= sequence.alpha * (1 + 1e-9)  # the check itself is in floating point
 
 
+@pytest.mark.simulation
 def test_coverage_by_simulation_which_naive_peeking_fails() -> None:
     # Derived tolerance: a check that holds exactly at `alpha` exceeds `allowed` false bounds with probability 1e-6.
-    alpha, requests, budget = 0.05, 20_000, 100
+    alpha, requests, budget = 0.05, simulations(20_000), 100
     allowed = binom.isf(1e-6, requests, alpha)
     looks = range(10, budget + 1)
     sequence = ConfidenceSequence(looks, alpha)
