@@ -18,6 +18,7 @@ from guardrail.models import TransformersVLM
 from guardrail.models.local.loading import torchvision_works
 from guardrail.prompts import ImagePlace, Prompt, Turn
 from tests.kit import tiny
+from tests.kit.missing_wheels import needs
 from tests.kit.tiny import draws, texts
 
 pytestmark = pytest.mark.slow
@@ -47,6 +48,8 @@ def kind(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if name in tiny.NEED_TORCHVISION and not torchvision_works():
         pytest.skip("its processor needs torchvision")
+    if name == "smolvlm":
+        needs("num2words")
     return name
 
 
