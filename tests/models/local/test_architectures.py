@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ Load = Callable[..., TransformersVLM]
 
 @pytest.fixture(scope="module")
 def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    """Loads a kind of tiny model; the folders are made when they are first asked for."""
+    """Loads a kind of tiny model, once for equal options; the folders are made when they are first asked for."""
     root = tmp_path_factory.mktemp("tiny")
 
+    @cache
     def load(kind: str, **options: Any) -> TransformersVLM:
         if not (root / kind).is_dir():
             (root / kind).mkdir()
