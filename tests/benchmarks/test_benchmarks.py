@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (("certificate", "--samples", "20", "--repeats", "1", "--loop", "5"), "guardrail, early stopping"),
         (("decisions", "--signs", "5"), "early, default looks"),
     ],
-    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+    ids=["certificate", "decisions"],
 )
 def test_a_benchmark_prints_its_figures(command: tuple[str, ...], shown: str) -> None:
     name, *options = command
