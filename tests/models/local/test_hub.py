@@ -113,6 +113,7 @@ def test_a_hub_that_has_the_model(monkeypatch: pytest.MonkeyPatch, status: int, 
         assert hub.options("some/model", "v1") == {"revision": "v1"}
 
 
+@pytest.mark.slow
 def test_the_command_says_it_in_one_line(sign: Path) -> None:
     chosen = {"GUARDRAIL_MODEL": "some/model", "GUARDRAIL_ORACLE": "refusal"}
     done = guardrail_process("certify", sign, "--prompt", "?", HF_HUB_OFFLINE="", HF_ENDPOINT=NOBODY, **chosen)
