@@ -17,7 +17,7 @@ test: $(READY)
 test-fast: $(READY)
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
-# By hand, before an issue is closed: what is left out of the others, and simulations at ten times their size.
+# By hand, before a larger change is done: what the others leave out, and simulations at ten times their size.
 test-long: $(READY)
 	SIMULATION_SCALE=10 $(BIN)/pytest -m "long or simulation" --timeout 7200 $(ARGS)
 

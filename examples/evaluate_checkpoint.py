@@ -24,7 +24,6 @@ from guardrail.measuring.evaluation import LabelledImage, read_labelled, report
 from guardrail.models import TransformersVLM
 from guardrail.oracles import RefusalOracle
 from guardrail.oracles.words.illegible import IllegibleOracle
-from guardrail.prompts import Prompt
 
 
 def main() -> None:
@@ -42,13 +41,11 @@ def main() -> None:
 
 def _show(console: Console, classifier: SmoothedClassifier, item: LabelledImage, number: int) -> None:
     """Print the first answers to one image, and how they are judged."""
-    prompt = Prompt.of(item.prompt, 1)
-    answers = [
-        answer.text for answer in classifier.model.answer(classifier.draws([item.load()], prompt, range(number)))
-    ]
+    request = classifier.request(item.load(), item.prompt)
+    answers = [answer.text for answer in classifier.model.answer(classifier.draws(request, range(number)))]
     console.print(f"σ = {classifier.smoothing.sigma:g}, a {item.label} image:")
     for answer, label in zip(
-        answers, IllegibleOracle(RefusalOracle()).classify(answers, [prompt] * number), strict=True
+        answers, IllegibleOracle(RefusalOracle()).classify(answers, [request.prompt] * number), strict=True
     ):
         console.print(f"  {label}: {answer}", markup=False)
 

@@ -3,7 +3,7 @@
     python examples/remote_model.py
 
 Set OPENAI_BASE_URL, OPENAI_API_KEY and OPENAI_MODEL for a model of your own; without them, a small server on this
-machine stands for it, with the bundled model behind it. `ChatModelVLM` smooths a remote model itself: see the README.
+machine stands for it, with the bundled model behind it. `ChatModelVLM` smooths a remote model itself: docs/models.md.
 """
 
 from __future__ import annotations

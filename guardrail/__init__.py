@@ -1,13 +1,13 @@
 """Certified safety verdicts on the image inputs of chat applications, by randomized smoothing (arXiv 2509.16088)."""
 
 from guardrail.certify.certificate import Certificate, Verdict
-from guardrail.certify.smoothing import SmoothedClassifier, Smoothing
+from guardrail.certify.options import Smoothing
+from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.guard import Guard
 from guardrail.images.pictures import ImageLimits, InputImage
 from guardrail.policy import Action, Decision, Policy, Reason
 from guardrail.prompts import ImagePlace, Prompt, Turn
-
-__version__ = "0.1.0"
+from guardrail.version import __version__ as __version__
 
 __all__ = [
     "Action",

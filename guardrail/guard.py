@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from guardrail.audit import AuditSink, Overrides
 from guardrail.budget import DrawBudget
 from guardrail.callers import asking
-from guardrail.certify.certificate import CERTIFICATE_VERSION, Certificate
-from guardrail.certify.smoothing import SmoothedClassifier, Smoothing
+from guardrail.certify.options import Smoothing
+from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.errors import (
     BudgetSpentError,
     ConfigurationError,
@@ -33,16 +33,17 @@ from guardrail.errors import (
     StoreError,
     TooManyImagesError,
 )
-from guardrail.images.pictures import ImageLimits, ImageSource, InputImage, list_sources, load_images
+from guardrail.images.pictures import ImageLimits, ImageSource, list_sources
 from guardrail.images.seen import Aliases, SeenFiles
+from guardrail.lookup import Lookup, oracle_of, timed
 from guardrail.models.base import Answer, VisionLanguageModel
 from guardrail.models.scheduling import Scheduler
-from guardrail.near import Asked, NearHits
+from guardrail.near import NearHits
 from guardrail.oracles.base import Judgements, Oracle, RepresentativeOracle, SelectingOracle
 from guardrail.policy import Action, Decision, Policy, Reason
 from guardrail.prompts import Prompt
-from guardrail.stores.base import CertificateKey, CertificateStore, StoreStats, joint_hash
-from guardrail.stores.once import Found, OncePerKey, SharedLocks
+from guardrail.stores.base import CertificateStore
+from guardrail.stores.once import OncePerKey, SharedLocks
 from guardrail.stores.signing import Signed, Signer
 
 if TYPE_CHECKING:
@@ -112,7 +113,6 @@ class Guard:
             )
         self.oracle = oracle
         self.policy = policy or Policy()
-        self.store = store
         self.audit = audit
         self.overrides = overrides
         self.budget = budget
@@ -126,12 +126,20 @@ class Guard:
                 f"a budget of {budget.per_minute} draws a minute is never enough for a decision, which may take "
                 f"{self.classifier.most_draws}: raise it, or lower samples"
             )
+        self._made: tuple[object, ...] = () if self._scheduler is None else (self._scheduler,)
+        """What this guard has made, and closes; what it was given belongs to whoever made it."""
+        self._keep_in(store)
+        self.classifier.prepare(self.target_radius)
+
+    def _keep_in(self, store: CertificateStore | None) -> None:
+        """Build what stands on the store."""
+        self.store = store
         key = self.classifier.smoothing.key
         if isinstance(store, Signed) and key is not None:
             store.sign_by(Signer(key))
         self._seen = SeenFiles(store if isinstance(store, Aliases) else None, self.limits)
-        self._once = OncePerKey(store if isinstance(store, SharedLocks) else None)
-        self.classifier.prepare(self.target_radius)
+        once = OncePerKey(store if isinstance(store, SharedLocks) else None)
+        self._lookup = Lookup(self.classifier, self.oracle, self.policy, store, self.near, self.budget, once)
 
     def __repr__(self) -> str:
         return f"Guard({self.model.name!r}, {self.oracle.name!r}, {self.policy.mode})"
@@ -152,7 +160,7 @@ class Guard:
         from guardrail.bundled.model import BundledVLM
         from guardrail.bundled.oracle import bundled_oracle
 
-        return cls(
+        guard = cls(
             BundledVLM(),
             bundled_oracle(),
             smoothing=smoothing,
@@ -163,6 +171,8 @@ class Guard:
             budget=budget,
             near=near,
         )
+        guard._made += (guard.model, guard.oracle)
+        return guard
 
     @classmethod
     def from_settings(cls, settings: str | Path | Settings | None = None) -> Self:
@@ -177,7 +187,10 @@ class Guard:
         from guardrail.settings import Settings
 
         read = settings if isinstance(settings, Settings) else Settings.load(settings)
-        return cls(**read.parts())
+        parts = read.parts()
+        guard = cls(**parts)
+        guard._made += (*parts["model"], *(parts[name] for name in ("oracle", "store", "audit", "overrides")))
+        return guard
 
     @property
     def digest(self) -> str:
@@ -223,7 +236,7 @@ class Guard:
             decision = Decision(
                 id=decision.id, enforced=decision.enforced, client=client, session=session, tags=tuple(tags)
             )
-            with _timed(timings, "total"), asking(client):
+            with timed(timings, "total"), asking(client):
                 if unchecked:
                     decision = decision.with_reasons({Reason.UNCHECKED_MEDIA: Action(self.policy.on_error)}, unchecked)
                 if not decision.blocked:
@@ -243,7 +256,7 @@ class Guard:
         tags: Sequence[str] = (),
         deadline: float | None = None,
     ) -> Decision:
-        """Do as `check`, in a thread, so that the event loop stays free; waiting for that thread counts, too."""
+        """Check in a thread, so that the event loop stays free; waiting for that thread counts towards the deadline."""
         begun = time.monotonic()
 
         def check() -> Decision:
@@ -291,18 +304,18 @@ class Guard:
         prompt = decision.prompt or Prompt(())
         timings = dict(decision.timings)
         try:
-            with _timed(timings, "screen"):
+            with timed(timings, "screen"):
                 if unreadable is not None:
                     raise OracleError(f"the answer cannot be judged: {unreadable}")
-                label = Judgements().of(self._oracle_of(decision.certificate), [Answer(answer)], prompt)[0]
+                label = Judgements().of(oracle_of(self.oracle, decision.certificate), [Answer(answer)], prompt)[0]
             screened = decision.with_reasons(self.policy.screen(decision.certificate, label))
         except Exception as error:  # noqa: BLE001 - as in check
             screened = self._fail(decision, error)
         return self._record(screened.model_copy(update={"timings": timings}))
 
-    async def ascreen(self, decision: Decision, answer: str) -> Decision:
-        """Do as `screen`, in a thread."""
-        return await asyncio.to_thread(self.screen, decision, answer)
+    async def ascreen(self, decision: Decision, answer: str, *, unreadable: str | None = None) -> Decision:
+        """Screen in a thread, so that the event loop stays free."""
+        return await asyncio.to_thread(self.screen, decision, answer, unreadable=unreadable)
 
     def warmup(self) -> None:
         """Answer one draw, so that the first request does not pay for start-up.
@@ -315,9 +328,33 @@ class Guard:
         once = self.classifier.smoothing.model_copy(update={"samples": 1, "looks": None, "selection_samples": 1})
         SmoothedClassifier(self.model, self.oracle, once).certify(Image.new("RGB", (64, 64), "white"), "Warm up.")
 
+    def with_store(self, store: CertificateStore) -> Self:
+        """Return a guard like this one that keeps certificates there; it shares all other parts, and owns none."""
+        other = copy.copy(self)
+        other._made = ()
+        other._keep_in(store)
+        return other
+
+    @contextmanager
+    def together(self) -> Iterator[Self]:
+        """Yield a guard like this one on which the draws of concurrent requests share the model's batches."""
+        model = self.classifier.model
+        if isinstance(model, Scheduler) or hasattr(model, "aanswer"):  # it packs them itself, or sends one call a draw
+            yield self
+            return
+        with Scheduler(model) as scheduler:
+            other = copy.copy(self)
+            other._made = ()
+            other.classifier = self.classifier.on(scheduler)
+            other._lookup = replace(self._lookup, classifier=other.classifier)
+            yield other
+
     def close(self) -> None:
-        """Close store, audit log and overrides, and end the thread that packs batches."""
-        for part in (self._scheduler, self.store, self.audit, self.overrides):
+        """Close what this guard has made: the thread that packs batches, and what `from_settings` and `bundled` made.
+
+        Model, oracle, store, audit log and overrides that it was given stay open: whoever made them closes them.
+        """
+        for part in self._made:
             close = getattr(part, "close", None)
             if close is not None:
                 close()
@@ -347,112 +384,19 @@ class Guard:
             raise PromptTooLongError(
                 f"the prompt has {characters} characters, at most {self.max_prompt_chars} are checked"
             )
-        prompt = Prompt.of(prompt, len(sources))
-        request = _Request(sources, prompt, decision.client, until, timings)
-        decision = decision.model_copy(update={"prompt": prompt})
-        hashes = self._hashes(request)
-        override = self.overrides.of(hashes) if self.overrides else None
+        with timed(timings, "images"):
+            hashes = self._seen.hashes(sources)
+        request = self.classifier.request(sources, prompt, self.target_radius, limits=self.limits, hashes=hashes)
+        decision = decision.model_copy(update={"prompt": request.prompt})
+        if hashes is None:
+            with timed(timings, "images"):
+                self._seen.learn(sources, request.pictures)
+        override = self.overrides.of(request.hashes) if self.overrides else None
         if override is not None:
             return decision.with_reasons({Reason.OVERRIDDEN: Action(override.action)}, [override.statement])
-        key = CertificateKey.of(hashes, self.classifier.context(prompt, self.target_radius))
-        look, compute = partial(self._get, request, key), partial(self._compute, request, key)
-        certificate, source = compute() if self.store is None else self._once.run(key, look, compute, until)
+        certificate, source = self._lookup.find(request, decision.client, until, timings)
         decision = decision.model_copy(update={"certificate": certificate, "source": source})
-        return decision.with_reasons(self.policy.judge(certificate))
-
-    def _hashes(self, request: _Request) -> tuple[str, ...]:
-        """Return each image's hash; a file that was seen before is not decoded for it."""
-        with _timed(request.timings, "images"):
-            hashes = self._seen.hashes(request.sources)
-        return hashes or tuple(picture.sha256 for picture in self._pictures(request))
-
-    def _pictures(self, request: _Request) -> tuple[InputImage, ...]:
-        """Return the images, decoded once."""
-        if not request.pictures:
-            with _timed(request.timings, "images"):
-                request.pictures = load_images(request.sources, self.limits)
-                self._seen.learn(request.sources, request.pictures)
-        return request.pictures
-
-    def _compute(self, request: _Request, key: CertificateKey) -> Found:
-        """Find a certificate that covers the request, or draw for one of its own."""
-        pictures, get, put = self._pictures(request), partial(self._get, request), partial(self._put, request)
-        if CertificateKey.of(pictures, key.context) != key:
-            raise ImageError("a file was decoded to another picture than before: send it as PNG")
-        near = None
-        if self.near is not None:
-            near = self.near.around(Asked.of(key, pictures, self.classifier), get, put, self.policy.refuses)
-            with _timed(request.timings, "near"):
-                covered = near.covers()
-            if covered is not None:
-                return covered, "near"
-        certificate = self._certify(request)
-        if near is not None:
-            certificate = near.admit(certificate)  # which stores it, too
-        else:
-            put(key, certificate)
-        return certificate, "computed"
-
-    def _certify(self, request: _Request) -> Certificate:
-        most = self.classifier.most_draws
-        reserved = self.budget.reserved(request.client, most) if self.budget else nullcontext(list[int]())
-        with reserved as drawn, _timed(request.timings, "smoothing"):
-            try:
-                certificate = self.classifier.certify(
-                    self._pictures(request), request.prompt, self.target_radius, deadline=request.until
-                )
-            except QueueFullError:
-                drawn.append(most - self.classifier.smoothing.samples)  # those that select a class came before
-                raise
-            late = certificate.stop_reason == "deadline"  # then draws were made that no look counts
-            drawn.append(most if late else certificate.draws + certificate.selection_draws)
-        return certificate
-
-    def _get(self, request: _Request, key: CertificateKey) -> Certificate | None:
-        if self.store is None:
-            return None
-        try:
-            with _timed(request.timings, "store"):
-                certificate = self.store.get(key)
-        except Exception as error:  # noqa: BLE001 - whatever a store raises, the guard can do without
-            self._without_store(error)
-            return None
-        if certificate is not None and not self._is_about(certificate, request, key):
-            logger.error("the store gave a certificate of another request for %s: treated as a miss", key)
-            stats = getattr(self.store, "stats", None)
-            if isinstance(stats, StoreStats):
-                stats.reject("another_request")
-            return None
-        return certificate
-
-    def _is_about(self, certificate: Certificate, request: _Request, key: CertificateKey) -> bool:
-        """Whether a stored certificate says by itself that it is about the key's images and this request's context."""
-        smoothing = self.classifier.smoothing
-        said = (joint_hash(certificate.image_sha256), certificate.prompt_sha256, certificate.model, certificate.oracle)
-        wanted = (key.images, request.prompt.digest, self.model.name, self._oracle_of(certificate).name)
-        said_how = (certificate.version, certificate.sigma, certificate.alpha, certificate.derived_from)
-        return said == wanted and said_how == (CERTIFICATE_VERSION, smoothing.sigma, smoothing.alpha, None)
-
-    def _oracle_of(self, certificate: Certificate | None) -> Oracle:
-        """Return the oracle that judged the certificate's draws, its classes found again if they were found."""
-        if isinstance(self.oracle, Oracle):
-            return self.oracle
-        return self.oracle.fixed_on(certificate.representative if certificate is not None else None)
-
-    def _put(self, request: _Request, key: CertificateKey, certificate: Certificate) -> None:
-        """Store what was computed: abstentions and harmful verdicts too, but nothing that a deadline cut short."""
-        if self.store is None or certificate.stop_reason == "deadline":
-            return
-        try:
-            with _timed(request.timings, "store"):
-                self.store.put(key, certificate)
-        except Exception as error:  # noqa: BLE001 - as in _get
-            self._without_store(error)
-
-    def _without_store(self, error: Exception) -> None:
-        if self.policy.store_required:
-            raise StoreError(f"the certificate store failed: {error}") from error
-        logger.warning("going on without the certificate store: %s: %s", type(error).__name__, error)
+        return decision.with_reasons(self.policy.decide(certificate))
 
     def _fail(self, decision: Decision, error: Exception) -> Decision:
         """Turn an error into a decision by `Policy.on_error`."""
@@ -481,20 +425,6 @@ class Guard:
         return decision
 
 
-@dataclass
-class _Request:
-    """A request with images."""
-
-    sources: Sequence[ImageSource]
-    prompt: Prompt
-    client: str | None
-    until: float | None
-    """`time.monotonic()` of the deadline."""
-    timings: dict[str, float]
-    pictures: tuple[InputImage, ...] = ()
-    """The images once they are decoded."""
-
-
 _REASONS: tuple[tuple[type[Exception], Reason], ...] = (
     (TooManyImagesError, Reason.TOO_MANY_IMAGES),
     (ImageTooLargeError, Reason.IMAGE_TOO_LARGE),
@@ -506,12 +436,3 @@ _REASONS: tuple[tuple[type[Exception], Reason], ...] = (
     (BudgetSpentError, Reason.BUDGET_SPENT),
 )
 """Which reason an error gives; the first that fits. Everything else is `model_failed`."""
-
-
-@contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        timings[stage] = timings.get(stage, 0.0) + (time.perf_counter() - start) * 1000.0

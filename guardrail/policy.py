@@ -10,7 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardrail.certify.certificate import Certificate, Verdict
+from guardrail.oracles.base import FAILED
 from guardrail.prompts import Prompt
+from guardrail.request import Source
 
 
 class Action(StrEnum):
@@ -51,7 +53,6 @@ class Reason(StrEnum):
     """An operator's word, not the certificate's; the details say whose, and until when."""
 
 
-Source = Literal["computed", "hit", "near"]
 Choice = Literal["allow", "flag", "block"]
 
 
@@ -88,7 +89,7 @@ class Policy(BaseModel):
         """Whether decisions bind."""
         return self.mode == "enforce"
 
-    def judge(self, certificate: Certificate) -> dict[Reason, Action]:
+    def decide(self, certificate: Certificate) -> dict[Reason, Action]:
         """Return what the certificate gives reason for; empty for a plain allow."""
         found: dict[Reason, Action] = {}
         if not certificate.rigorous:
@@ -118,7 +119,7 @@ class Policy(BaseModel):
         A harmful answer under a certified-harmless image is itself evidence of an attack. Where a class other than
         harmless was certified (an action), the answer must be of that class.
         """
-        if label == "failed":
+        if label == FAILED:
             return {Reason.ORACLE_FAILED: Action(self.on_error)}
         if label in self.harmful_classes:
             return {Reason.ANSWER_HARMFUL: Action(self.on_harmful)}

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from guardrail.audit import AuditLog, Overrides
 from guardrail.budget import DrawBudget
-from guardrail.certify.smoothing import Smoothing
+from guardrail.certify.options import Smoothing
 from guardrail.errors import ConfigurationError, plainly
 from guardrail.measuring.calibration import Calibration
 from guardrail.measuring.recall import EvaluationRecord

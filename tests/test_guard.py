@@ -6,16 +6,20 @@ import asyncio
 import io
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import SecretStr
 
 from guardrail import Action, Certificate, Decision, Guard, ImageLimits, InputImage, Policy, Reason, Smoothing, Verdict
+from guardrail.audit import AuditLog, Overrides
 from guardrail.errors import ConfigurationError, StoreError
 from guardrail.models.base import Answer, Draw
 from guardrail.oracles import LexiconOracle
 from guardrail.prompts import Prompt
+from guardrail.settings import Settings
 from guardrail.stores import CertificateKey, MemoryStore
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
@@ -360,3 +364,40 @@ def test_async_twins_agree() -> None:
 def test_check_many_keeps_the_order() -> None:
     actions = [decision.action for decision in guard().check_many([(WHITE, "?"), (BLACK, "?"), (b"", "?")])]
     assert actions == [Action.ALLOW, Action.BLOCK, Action.BLOCK]
+
+
+class Closing(MemoryStore):
+    """A store that knows whether it was closed."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class TestOwnership:
+    """Who makes a thing closes it."""
+
+    def test_what_a_guard_was_given_stays_open(self, tmp_path: Path) -> None:
+        store, log = Closing(), AuditLog(tmp_path / "log.db")
+        with Guard(HalfSpaceVLM(96.0), ORACLE, store=store, audit=log):
+            pass
+        assert not store.closed
+        log.record(Decision())
+        log.close()
+
+    def test_what_it_made_is_closed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        closed: list[object] = []
+        for kind in (MemoryStore, AuditLog, Overrides):
+            real = kind.close
+            monkeypatch.setattr(kind, "close", lambda self, real=real: (closed.append(type(self)), real(self)))
+        Guard.from_settings(Settings(model="bundled", audit=SecretStr(str(tmp_path / "log.db")))).close()
+        assert set(closed) == {MemoryStore, AuditLog, Overrides}
+
+    def test_a_guard_with_another_store_shares_the_rest_and_owns_nothing(self) -> None:
+        with Guard(HalfSpaceVLM(96.0), ORACLE, smoothing=Smoothing(samples=20)) as guard:
+            other = guard.with_store(MemoryStore())
+            other.close()
+            picture = np.full((8, 8, 3), 250, np.uint8)
+            assert [other.check(picture, "?").source for _ in range(2)] == ["computed", "hit"]
+            assert [guard.check(picture, "?").source for _ in range(2)] == ["computed", "computed"]

@@ -13,7 +13,7 @@ from guardrail.oracles import EquivalenceOracle, LexiconOracle, Oracle, Represen
 from guardrail.policy import Decision
 from guardrail.prompts import Prompt
 from guardrail.stores import CertificateKey, MemoryStore, RedisStore
-from tests.kit.meanings import RuleJudge, SayingVLM, first_word
+from tests.kit.meanings import RuleComparison, SayingVLM, first_word
 from tests.kit.redis_server import RedisServer
 
 X = InputImage(np.full((2, 2, 3), 128, np.uint8))
@@ -29,7 +29,7 @@ def guard(
 ) -> Guard:
     return Guard(
         say or SayingVLM(mostly_left),
-        EquivalenceOracle(RuleJudge(first_word), first=first),
+        EquivalenceOracle(RuleComparison(first_word), first=first),
         smoothing=Smoothing(key=b"the key of these tests"),
         policy=policy,
         **options,  # type: ignore[arg-type]
@@ -66,13 +66,13 @@ def test_the_chains_answer_must_be_equivalent_to_the_representative() -> None:
     screened = guarded.screen(decision, "right")
     assert screened.blocked
     assert screened.reasons == (Reason.ANSWER_MISMATCH,)
-    assert guarded.oracle.judge.asked[-1] == ("right", certificate_of(decision).representative, "Which way?")  # type: ignore[union-attr]
+    assert guarded.oracle.comparison.asked[-1] == ("right", certificate_of(decision).representative, "Which way?")  # type: ignore[union-attr]
 
 
 def test_a_failed_judgement_of_the_chains_answer_blocks() -> None:
     guarded = guard()
     decision = guarded.check(X, "?")
-    guarded.oracle.judge.rule = lambda answer, representative: 1 / 0  # type: ignore[union-attr]
+    guarded.oracle.comparison.rule = lambda answer, representative: 1 / 0  # type: ignore[union-attr]
     assert guarded.screen(decision, "right").reasons == (Reason.ORACLE_FAILED,)
 
 
@@ -99,7 +99,7 @@ def test_a_stored_certificate_about_another_representative_is_a_miss(
     assert "another request" in caplog.text
 
 
-def test_a_certificate_of_another_judge_is_a_miss() -> None:
+def test_a_certificate_of_another_comparison_is_a_miss() -> None:
     store = MemoryStore()
     guard(store=store).check(X, "?")
     assert guard(store=store, first=FIRST).check(X, "?").source == "computed"

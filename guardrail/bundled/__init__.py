@@ -1,4 +1,4 @@
-"""The bundled model, its oracles and the world of signs that they know: real, offline, for no production."""
+"""The bundled model, its oracles and the world of signs that they know: offline, and not for production."""
 
 from guardrail.bundled.model import BundledVLM
 

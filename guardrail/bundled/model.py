@@ -1,7 +1,7 @@
-"""The bundled model: a small trained LLaVA that reads signs. Real, offline, and no production model.
+"""The bundled model: a small trained LLaVA that reads signs, offline; not for production.
 
-It exists so that the demo, the tests and attacks run on something real on two CPU cores. `MODEL_CARD.md` beside
-this file says what it can do, by measurement.
+It lets the demo, the tests and the attacks run a real model on two CPU cores. `MODEL_CARD.md` beside this file holds
+measurements of what it can do.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ CHECKPOINT = Path(__file__).parent / "checkpoint"
 
 
 class BundledVLM(TransformersVLM):
-    """The bundled model, loaded by the very code that loads any other.
+    """The bundled model, loaded by the code that loads any other model.
 
     Args:
         temperature: 0 for greedy decoding; above, sampled.
         batch_size: draws per forward pass.
-        max_new_tokens: longest answer; its own answers are shorter than the default.
+        max_new_tokens: longest answer, in tokens; all that it was trained to say are shorter than the default.
         device: torch device; None: CUDA where there is one, else the CPU.
     """
 
@@ -42,5 +42,5 @@ class BundledVLM(TransformersVLM):
 
     @property
     def name(self) -> str:
-        """As for any model, with a prefix that says which this is."""
+        """The name as for any model, with the prefix `bundled-`."""
         return f"bundled-{super().name}"

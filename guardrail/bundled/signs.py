@@ -52,43 +52,40 @@ _HEIGHTS: Final = (0.3, 0.6)
 
 @dataclass(frozen=True)
 class Sign:
-    """A sign to draw.
-
-    Attributes:
-        word: The word, drawn in capitals; empty for a blank board.
-        contrast: Difference between the mean channel value of word and board, in [0, 1].
-        brightness: Mean channel value of the board, in [0, 1].
-        dark: Whether the word is darker than the board.
-        tint: Offset of the three channels of both board and word, of mean 0.
-        ink: Share of each channel in the contrast, of mean 1.
-        font: A name of `FONTS`, or the path of a font file.
-        width: Width of the word as a share of the picture's, in (0, 1].
-        shift: Offset of the word from the centre to the right and down, as shares of the picture.
-        background: A name of `BACKGROUNDS`.
-        texture: Amplitude of the background pattern, in channel values.
-        seed: Seed of the background pattern.
-    """
+    """A sign to draw."""
 
     word: str
+    """The word, drawn in capitals; empty for a blank board."""
     contrast: float
+    """Difference between the mean channel value of word and board, in [0, 1]."""
     brightness: float = 0.5
+    """Mean channel value of the board, in [0, 1]."""
     dark: bool = True
+    """Whether the word is darker than the board."""
     tint: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Offset of the three channels of both board and word, of mean 0."""
     ink: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Share of each channel in the contrast, of mean 1."""
     font: str = "DejaVuSans-Bold"
+    """A name of `FONTS`, or the path of a font file."""
     width: float = 0.8
+    """Width of the word as a share of the picture's, in (0, 1]."""
     shift: tuple[float, float] = (0.0, 0.0)
+    """Offset of the word from the centre to the right and down, as shares of the picture."""
     background: str = "plain"
+    """A name of `BACKGROUNDS`."""
     texture: float = 0.0
+    """Amplitude of the background pattern, in channel values."""
     seed: int = 0
+    """Seed of the background pattern."""
 
 
 def draw_sign(sign: Sign, size: tuple[int, int] = (512, 512)) -> Image.Image:
-    """Draws a sign; equal signs give equal pixels.
+    """Draw a sign; equal signs give equal pixels.
 
     Args:
-        sign: What to draw.
-        size: Width and height in pixels; 256 to 1024 suits the model, and need not be square.
+        sign: what to draw.
+        size: width and height in pixels; 256 to 1024 suits the model, and need not be square.
 
     Returns:
         An RGB picture.
@@ -107,13 +104,13 @@ def sample_sign(
     words: Sequence[str] | None = None,
     contrast: tuple[float, float] = (0.25, 0.9),
 ) -> Sign:
-    """Draws a random sign of a split.
+    """Draw a random sign of a split.
 
     Args:
-        rng: Source of randomness.
-        split: Which fonts and backgrounds to use.
-        words: Words to choose from; all words of the world by default.
-        contrast: Bounds of the contrast, which is uniform between them.
+        rng: source of randomness.
+        split: which fonts and backgrounds to use.
+        words: words to choose from; all words of the world by default.
+        contrast: bounds of the contrast, which is uniform between them.
     """
     value = float(rng.uniform(*contrast))
     dark = bool(rng.random() < 0.5)
@@ -136,14 +133,14 @@ def sample_sign(
 
 
 def colours(sign: Sign) -> tuple[Floats, Floats]:
-    """The mean colour of the board and the colour of the word, each of shape (3,) and near [0, 1]."""
+    """Return the mean colour of the board and the colour of the word, each of shape (3,) and near [0, 1]."""
     board = sign.brightness + np.array(sign.tint)
     step = -sign.contrast if sign.dark else sign.contrast
     return board, board + step * np.array(sign.ink)
 
 
 def word_mask(sign: Sign, size: tuple[int, int]) -> Floats:
-    """How much of each pixel the word covers, in [0, 1], of shape (height, width)."""
+    """Return how much of each pixel the word covers, in [0, 1], of shape (height, width)."""
     mask = Image.new("L", size)
     if sign.word:
         letters = _letters(sign, size)
@@ -155,7 +152,7 @@ def word_mask(sign: Sign, size: tuple[int, int]) -> Floats:
 
 
 def pattern(background: str, seed: int, size: tuple[int, int]) -> Floats:
-    """A background pattern in [-1, 1], of mean about 0 and shape (height, width)."""
+    """Return a background pattern in [-1, 1], of mean about 0 and shape (height, width)."""
     width, height = size
     y, x = np.meshgrid((np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width, indexing="ij")
     family = {**BACKGROUNDS["train"], **BACKGROUNDS["held_out"]}[background]
@@ -163,14 +160,14 @@ def pattern(background: str, seed: int, size: tuple[int, int]) -> Floats:
 
 
 def _channels(rng: np.random.Generator, spread: float, mean: float) -> tuple[float, float, float]:
-    """Three random numbers with the given mean, off it by about `spread`."""
+    """Return three random numbers with the given mean, off it by about `spread`."""
     values = rng.uniform(-spread, spread, 3)
     red, green, blue = (values - values.mean() + mean).tolist()
     return red, green, blue
 
 
 def _letters(sign: Sign, size: tuple[int, int]) -> Image.Image:
-    """The word as a grey picture without margins, stretched to the height that lettering must have."""
+    """Return the word as a grey picture without margins, stretched to the height that lettering must have."""
     text = sign.word.upper()
     left, _, right, _ = _font(sign.font, _REFERENCE_SIZE).getbbox(text, stroke_width=_STROKE * _REFERENCE_SIZE)
     font_size = max(4, round(sign.width * size[0] / (right - left) * _REFERENCE_SIZE))
@@ -184,7 +181,7 @@ def _letters(sign: Sign, size: tuple[int, int]) -> Image.Image:
 
 @lru_cache(maxsize=256)
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Loads a font by its name or path."""
+    """Load a font by its name or path."""
     if name == DEFAULT_FONT:
         return ImageFont.load_default(size)
     path = name if Path(name).suffix else _matplotlib_fonts() / f"{name}.ttf"
@@ -192,7 +189,7 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _matplotlib_fonts() -> Path:
-    """The folder of matplotlib's fonts, found without importing matplotlib."""
+    """Return the folder of matplotlib's fonts, found without importing matplotlib."""
     spec = find_spec("matplotlib")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("the fonts of the signs come with matplotlib, which is not installed")
@@ -200,7 +197,7 @@ def _matplotlib_fonts() -> Path:
 
 
 def _turn(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
-    """A coordinate along a random direction."""
+    """Return a coordinate along a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     return np.asarray(np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.5))
 
@@ -224,7 +221,7 @@ def _checks(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
 
 
 def _smooth(rng: np.random.Generator, x: Floats, cells: int) -> Floats:
-    """Random values on a coarse grid, interpolated to the shape of `x`."""
+    """Return random values on a coarse grid, interpolated to the shape of `x`."""
     grid = Image.fromarray(rng.uniform(-1, 1, (cells, cells)).astype(np.float32))
     height, width = x.shape
     return np.asarray(grid.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float64)

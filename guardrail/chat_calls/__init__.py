@@ -1,8 +1,8 @@
-"""Calls of LangChain chat models whose every answer counts: none dropped, none asked for twice, none overheard.
+"""Calls of LangChain chat models in which every answer counts: none dropped, none repeated, none seen by a tracer.
 
-What the smoothed model behind a network (`ChatModelVLM`) and a chat model as judge (`ChatClassifier`) share. A network
-fails in ways that depend on what is said: filters stop harmful answers, long answers time out, streams are cut. A
-client that drops, repeats or overtakes such answers counts another distribution than the one it asks about.
+`ChatModelVLM` (the smoothed model behind a network) and `ChatClassifier` (a chat model as judge) share it. Calls fail
+in ways that depend on the answer: filters stop harmful answers, long answers time out, streams are cut. A client that
+drops or repeats such answers samples another distribution than the model's.
 """
 
 from guardrail.chat_calls.calls import DEADLINE, Call, ChatCalls, Reply

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for calls that may come from anywhere."""
+"""An event loop in a separate thread, for calls from any thread or loop."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class BackgroundLoop:
         self._stopped = False
 
     def submit(self, make: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-        """Run a coroutine there, in an empty context: context variables carry callbacks, tracers and streams.
+        """Run a coroutine on the loop, in an empty context: context variables carry callbacks, tracers and streams.
 
         Raises:
-            ModelError: the loop was stopped, cannot start, is gone with a fork, or is the one that asks.
+            ModelError: the loop was stopped, cannot start, was lost in a fork, or is the one that calls this.
         """
         with self._lock:
             if self._stopped:
@@ -80,7 +80,7 @@ class BackgroundLoop:
         except Exception:
             logger.exception("the event loop of a chat model ended")
         finally:
-            self._started.set()  # also where no loop could be made: nobody may wait for ever
+            self._started.set()  # also after a failed start, or `submit` would wait for ever
 
     async def _serve(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
@@ -93,5 +93,5 @@ class BackgroundLoop:
         for close in self._closers:
             try:
                 await close()
-            except Exception as error:  # noqa: BLE001 - the others are to be closed, too
+            except Exception as error:  # noqa: BLE001 - the other clients must still be closed
                 logger.warning("a client could not be closed: %s", type(error).__name__)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEADLINE = "deadline"
-"""Why a call failed that was not done by its deadline."""
+"""The reason of calls that were not done by their deadline."""
 _LONGEST_WAIT = 30.0
 """Seconds between two attempts, whatever a server asks for."""
 
@@ -37,19 +37,19 @@ class Call:
     """One question to a chat model."""
 
     messages: Callable[[], list[BaseMessage]]
-    """Makes what is sent, in a thread, when the call's turn has come."""
+    """Makes the messages, in a thread, when the call begins."""
     seed: int | None = None
     """For the sampling of this call, if the model takes seeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back of one call: an output, or why there is none."""
+    """The result of one call: an output, or why there is none."""
 
     output: object = None
-    """The message of a chat model, or what else a chain ends in."""
+    """A chat model's message, or whatever else a chain ends in."""
     failed: str | None = None
-    """`deadline`, `timeout`, `filtered`, `unreachable`, `http 500`, …; never what a server said."""
+    """`deadline`, `timeout`, `filtered`, `unreachable`, `http 500`, …; never a server's words."""
     tokens: int = 0
     """Tokens that all models of the chain generated together."""
 
@@ -59,12 +59,12 @@ class ChatCalls:
 
     A call of a model within the chain is repeated, with the same messages and the same seed, only where it provably
     failed before any content: connection refused, or rejected by a rate limit. Nothing else of the chain runs twice.
-    Every other failure (time-out, cut connection, error of the server) is final. Replies come back in order, whichever
-    ends first. Retries of the model's own client, caches and streaming are switched off.
+    Every other failure (time-out, cut connection, error of the server) is final. Results are in the order of the calls.
+    Caches, streaming and the retries of the model's client are switched off.
 
-    Calls run on an event loop in a thread of their own and in an empty context: no callback, tracer or stream of the
-    caller sees an answer. Callbacks that a developer attached to `chat` itself stay. A caller who gives up (`asking`)
-    or is cancelled calls off what has not been answered.
+    Calls run on an event loop in a separate thread and in an empty context: no callback, tracer or stream of the caller
+    sees an answer. Callbacks that a developer attached to `chat` itself stay. When a caller gives up
+    (`guardrail.callers`) or is cancelled, its unfinished calls are cancelled.
 
     Args:
         chat: a chat model, or a chain that takes messages.
@@ -72,7 +72,7 @@ class ChatCalls:
         max_concurrency: calls in flight, of all callers together.
         max_attempts: attempts per call of a model, where all before the last failed before any content.
         backoff: seconds before the second attempt, with jitter; doubled for each further one.
-        timeout: seconds per attempt, with what a chain does after it.
+        timeout: seconds per attempt, including the rest of the chain after it.
         retry_statuses: HTTP statuses by which the server rejects a request before it generates anything.
 
     Raises:
@@ -113,14 +113,14 @@ class ChatCalls:
 
         Args:
             calls: any number.
-            read: turns each reply into a result as it comes; its exceptions call off the other calls.
+            read: turns each reply into a result at once; its exceptions cancel the other calls.
             deadline: on the clock of `time.monotonic()`.
 
         Returns:
             One result per call, in order.
 
         Raises:
-            ModelError: the server knows no such model or key; the calls were called off, or closed.
+            ModelError: the server knows no such model or key; the calls were cancelled, or this was closed.
         """
         future = self._submit(calls, read, deadline)
         try:
@@ -132,7 +132,7 @@ class ChatCalls:
             raise
 
     async def aask(self, calls: Sequence[Call], read: Callable[[Reply], T], deadline: float | None = None) -> list[T]:
-        """Ask as `ask` does; cancelling it cancels the calls in flight."""
+        """Ask as `ask` does, without blocking the event loop; cancelling it cancels the calls in flight."""
         future = self._submit(calls, read, deadline)
         try:
             return await asyncio.wrap_future(future)
@@ -140,7 +140,7 @@ class ChatCalls:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            raise self._called_off() from None  # nobody cancelled the one who waits
+            raise self._called_off() from None  # the calls were cancelled, not this task
 
     def close(self) -> None:
         """Cancel what is in flight and give the connections back. Later calls raise `ModelError`."""
@@ -162,7 +162,7 @@ class ChatCalls:
         async def one(call: Call) -> T:
             return read(await self._reply(call, deadline))
 
-        with tracing_context(enabled=False):  # also where an environment variable switches it on
+        with tracing_context(enabled=False):  # also where an environment variable enables tracing
             try:
                 async with asyncio.TaskGroup() as group:
                     tasks = [group.create_task(one(call)) for call in calls]
@@ -187,7 +187,7 @@ class ChatCalls:
             async with asyncio.timeout(self._timeout) as limit:
                 chain = map_models(self._chat, lambda model: self._patient(model, call.seed, limit, generated))
                 output = await chain.ainvoke(messages, {"callbacks": []})
-        except Exception as error:  # every chat model raises its own; a call that failed is a reply
+        except Exception as error:  # each provider has its exceptions; a failed call is a reply
             hopeless = failures.no_call_can_succeed(error)
             if hopeless is not None:
                 raise ModelError(hopeless) from error
@@ -197,19 +197,19 @@ class ChatCalls:
     def _patient(
         self, model: BaseChatModel, seed: int | None, limit: asyncio.Timeout, generated: list[int]
     ) -> Runnable[Any, Any]:
-        """Return a model of the chain, with this call's seed, that is asked again where it cannot have said anything.
+        """Return a model of the chain with this call's seed, repeated while it fails before any content.
 
-        The time limit begins anew with each attempt. What the model generated is added to `generated`.
+        The time limit restarts with each attempt. The number of tokens of the answer is appended to `generated`.
         """
         from langchain_core.runnables import RunnableLambda
 
-        asked = model if seed is None or self._seed_parameter is None else seeded(model, self._seed_parameter, seed)
+        with_seed = model if seed is None or self._seed_parameter is None else seeded(model, self._seed_parameter, seed)
 
         async def ask(messages: LanguageModelInput, config: RunnableConfig, **arguments: Any) -> AIMessage:  # noqa: ANN401
             for attempt in count(1):
                 limit.reschedule(asyncio.get_running_loop().time() + self._timeout)
                 try:
-                    message: AIMessage = await asked.ainvoke(messages, config, **arguments)
+                    message: AIMessage = await with_seed.ainvoke(messages, config, **arguments)
                 except Exception as error:  # as in _ask
                     if attempt == self._max_attempts or not failures.before_content(error, self._retry_statuses):
                         raise
@@ -223,6 +223,6 @@ class ChatCalls:
         return RunnableLambda(ask)
 
     def _wait(self, attempt: int, error: Exception) -> float:
-        """Return seconds to wait: exponential with jitter, and no less than the server asks for."""
+        """Return the seconds until the next attempt: exponential with jitter, at least what the server requests."""
         wait = self._backoff * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - not for security
         return min(_LONGEST_WAIT, max(wait, failures.retry_after(error) or 0.0))

@@ -1,4 +1,4 @@
-"""The chat models within a chain: finding them, changing them, and switching off what they do by themselves."""
+"""The chat models within a chain: find them, change them, and switch off their retries, caches and streams."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def models_in(chat: Runnable[Any, Any]) -> list[BaseChatModel]:
     """Return the chat models that can be seen in a chain, in order.
 
     Raises:
-        ConfigurationError: as `map_models`.
+        ConfigurationError: as for `map_models`.
     """
     found: list[BaseChatModel] = []
 
@@ -32,8 +32,8 @@ def map_models(chat: Runnable[Any, Any], change: Callable[[BaseChatModel], Runna
     """Return a chain with each chat model that can be seen in it changed.
 
     Raises:
-        ConfigurationError: no runnable, a text-only model, a chat model within a function, where nothing of it can be
-            changed, or a part that asks again or elsewhere after a failure.
+        ConfigurationError: no runnable, a text-only model, a chat model called within a function, which cannot be
+            changed, or a part that repeats failed calls or has fallbacks.
     """
     from langchain_core.language_models import BaseChatModel
 
@@ -44,7 +44,7 @@ def map_models(chat: Runnable[Any, Any], change: Callable[[BaseChatModel], Runna
 
 
 def _refuse(chat: Runnable[Any, Any]) -> None:
-    """Refuse what draws cannot be asked of, as `map_models` says."""
+    """Raise for each kind of chain that `map_models` refuses."""
     from langchain_core.language_models import BaseLanguageModel
     from langchain_core.runnables import Runnable, RunnableLambda, RunnableWithFallbacks
     from langchain_core.runnables.retry import RunnableRetry
@@ -69,7 +69,7 @@ def _refuse(chat: Runnable[Any, Any]) -> None:
 
 
 def _parts(chat: Runnable[Any, Any]) -> list[Runnable[Any, Any]]:
-    """Return what a chain is made of; nothing for a part that cannot be looked into."""
+    """Return the parts of a chain; none for a runnable whose parts cannot be seen."""
     from langchain_core.runnables import RunnableBranch, RunnableParallel, RunnableSequence
     from langchain_core.runnables.base import RunnableBindingBase
     from langchain_core.runnables.passthrough import RunnableAssign
@@ -89,7 +89,7 @@ def _parts(chat: Runnable[Any, Any]) -> list[Runnable[Any, Any]]:
 
 
 def _rebuilt(chat: Runnable[Any, Any], parts: list[Runnable[Any, Any]]) -> Runnable[Any, Any]:
-    """Return a copy of a chain made of other parts, in the order of `_parts`."""
+    """Return a copy of a chain with other parts, in the order of `_parts`."""
     from langchain_core.runnables import RunnableBranch, RunnableParallel, RunnableSequence
     from langchain_core.runnables.base import RunnableBindingBase
     from langchain_core.runnables.passthrough import RunnableAssign
@@ -110,13 +110,13 @@ def _rebuilt(chat: Runnable[Any, Any], parts: list[Runnable[Any, Any]]) -> Runna
 
 
 def bare(model: BaseChatModel, closers: list[Callable[[], Awaitable[None]]]) -> BaseChatModel:
-    """Return a copy of a model without retries of its own, without caching and without streaming.
+    """Return a copy of a model without retries, caching and streaming.
 
-    Clients of OpenAI's kind keep connections of other event loops for reuse; the copy gets connections of its own,
-    which `closers` then close, unless a developer passed a client.
+    OpenAI's clients reuse connections that belong to other event loops. The copy gets new connections, which `closers`
+    close at the end, unless a developer passed a client.
 
     Raises:
-        ConfigurationError: the retries cannot be switched off from here.
+        ConfigurationError: the model's retries cannot be switched off.
     """
     fields = type(model).model_fields
     update: dict[str, Any] = {"cache": False, "disable_streaming": True}
@@ -126,7 +126,7 @@ def bare(model: BaseChatModel, closers: list[Callable[[], Awaitable[None]]]) -> 
     if client is not None and hasattr(client, "with_options"):
         options: dict[str, Any] = {"max_retries": 0}
         proxy: str | None = getattr(model, "openai_proxy", None)
-        if proxy or getattr(model, "http_async_client", None) is None:  # a proxy's client is the model's own, too
+        if proxy or getattr(model, "http_async_client", None) is None:  # with a proxy, the client was made by the model
             from openai import DefaultAsyncHttpxClient
 
             http = DefaultAsyncHttpxClient(proxy=proxy or None)
@@ -143,7 +143,7 @@ def bare(model: BaseChatModel, closers: list[Callable[[], Awaitable[None]]]) -> 
 
 
 def unbound(chat: Runnable[Any, Any]) -> tuple[Runnable[Any, Any], dict[str, Any]]:
-    """Return what bindings are wrapped around, and the arguments that they bind; outer ones win."""
+    """Return a runnable without its bindings, and the arguments that they bind; outer ones win."""
     from langchain_core.runnables.base import RunnableBindingBase
 
     arguments: dict[str, Any] = {}
@@ -154,7 +154,7 @@ def unbound(chat: Runnable[Any, Any]) -> tuple[Runnable[Any, Any], dict[str, Any
 
 
 def bound_arguments(chat: Runnable[Any, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the arguments bound to parts of a chain, from the outside in."""
+    """Yield the arguments bound to a chain and its parts, outer ones first."""
     from langchain_core.runnables.base import RunnableBindingBase
 
     if isinstance(chat, RunnableBindingBase):

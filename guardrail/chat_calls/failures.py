@@ -1,4 +1,4 @@
-"""What went wrong with a call, and whether it can have had to do with what was said."""
+"""Why a call failed, and whether the model may have answered before."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 
 def status_of(error: Exception) -> int | None:
-    """Return the HTTP status of an error, as the clients of most providers carry it."""
+    """Return the HTTP status that an error of most providers' clients carries; None: it has none."""
     for holder in (error, getattr(error, "response", None)):
         status = getattr(holder, "status_code", None)
         if isinstance(status, int):
@@ -16,7 +16,7 @@ def status_of(error: Exception) -> int | None:
 
 
 def retry_after(error: Exception) -> float | None:
-    """Return the seconds after which the server wants to be asked again; None if it does not say."""
+    """Return the seconds of a server's Retry-After header; None without one."""
     headers = getattr(getattr(error, "response", None), "headers", None)
     try:
         return max(0.0, float(headers.get("retry-after"))) if headers is not None else None
@@ -38,7 +38,7 @@ def before_content(error: Exception, retry_statuses: Collection[int]) -> bool:
 
 
 def unreachable(error: Exception) -> bool:
-    """Whether no connection came about, so that no request was sent."""
+    """Whether no connection was made, so that no request was sent."""
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, (ConnectionRefusedError, socket.gaierror)):
@@ -55,7 +55,7 @@ _BY_NAME = {
     "ValidationError": "unparsable",
     "JSONDecodeError": "unparsable",
 }
-"""Errors by which clients that parse structured answers themselves say what was wrong with an answer."""
+"""Reasons by class of error, of clients that parse structured answers themselves."""
 
 
 def reason(error: Exception) -> str:
@@ -76,7 +76,7 @@ def reason(error: Exception) -> str:
 
 
 def no_call_can_succeed(error: Exception) -> str | None:
-    """Return what is wrong with the set-up, where the server says so; None for a failure of this call alone."""
+    """Return the error in the set-up that makes every call fail; None: only this call failed."""
     match status_of(error):
         case 401:
             return "the server refuses the API key (HTTP 401): set a valid one"

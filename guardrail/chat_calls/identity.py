@@ -1,4 +1,4 @@
-"""What tells a chat model apart, without its secrets."""
+"""A name for a chat model that differs wherever its answers may, without secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
 
 _NAMED = ("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens")
-"""Parameters that are shown in the name; all others enter it as a hash."""
+"""Parameters that are spelled out in the name; all others are in its hash."""
 _ENDPOINTS = ("openai_api_base", "azure_endpoint", "base_url", "endpoint_url", "endpoint")
 _BESIDE = {
     *("callbacks", "tags", "metadata", "verbose", "name", "cache", "rate_limiter", "custom_get_token_ids"),
@@ -32,10 +32,10 @@ _SECRET = re.compile(
 
 
 def identity(chat: Runnable[Any, Any]) -> str:
-    """Return what tells a chat model apart: class, model, telling parameters, and a hash of all parameters.
+    """Return a chat model's name: class, model, main parameters, and a hash of all parameters.
 
     Raises:
-        ConfigurationError: a chain, of whose parts nothing reliable is known.
+        ConfigurationError: a chain, whose parts cannot be known reliably.
     """
     from langchain_core.language_models import BaseChatModel
 
@@ -61,13 +61,13 @@ def identity(chat: Runnable[Any, Any]) -> str:
 
 
 def parameters(chat: Runnable[Any, Any]) -> dict[str, Any]:
-    """Return the parameters of sampling that can be seen, bound arguments before the model's fields."""
+    """Return the sampling parameters and bound arguments; these win over the model's fields."""
     inner, arguments = unbound(chat)
     return {**{field: getattr(inner, field, None) for field in _NAMED}, **arguments}
 
 
 def _plain(value: object) -> object:
-    """Return a value as JSON can write it, the same in every process, and without what is secret."""
+    """Return a value in a form that JSON can write, the same in every process, without secrets."""
     from pydantic import BaseModel
 
     plain: object
@@ -98,7 +98,7 @@ def _name(value: object) -> str:
 
 
 def _endpoint(model: BaseChatModel, field: str) -> str | None:
-    """Return host, port and path of a model's server, without whatever else its URL holds."""
+    """Return host, port and path of a model's server; the rest of its URL may hold secrets."""
     url = getattr(model, field, None)
     if not isinstance(url, str):
         return None

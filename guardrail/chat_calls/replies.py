@@ -1,4 +1,4 @@
-"""Reading what a chat model said, and why it stopped."""
+"""Reading a chat model's message: its text, and why it ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason", "stopReason")
 
 
 def withheld(message: AIMessage) -> str | None:
-    """Return why a message is no answer of the model's (`filtered`, `refusal`, …); None: it is one, maybe a cut one."""
+    """Return why a message is no answer of the model (`filtered`, `refusal`, …); None: it is one, perhaps cut."""
     ended = _finish(message)
     if ended not in _ENDED | _CUT:
         filtered = any(word in ended for word in ("filter", "safety", "guardrail", "prohibited", "blocklist"))
@@ -33,7 +33,7 @@ def complete(message: AIMessage) -> bool:
 
 
 def said(message: AIMessage) -> str:
-    """Return what was said, tool calls included: an oracle judges them too."""
+    """Return the text of a message with its tool calls, which an oracle judges too."""
     calls = [json.dumps({"tool": c["name"], "args": c["args"]}) for c in message.tool_calls]
     calls += [json.dumps({"tool": c["name"], "args": c["args"]}) for c in message.invalid_tool_calls]
     return "\n".join(filter(None, (str(message.text), *calls)))

@@ -37,7 +37,7 @@ def seeded(model: BaseChatModel, parameter: str, seed: int) -> Runnable[Any, Any
 
 
 def fixed_seeds(chat: Runnable[Any, Any], parameter: str | None = None) -> set[str]:
-    """Return the names of seeds that all calls of a chain share; `parameter` is replaced by each call's own."""
+    """Return the names of seeds that all calls of a chain share, without `parameter`, which each call sets."""
     names = {"seed", "random_seed", parameter or "seed"}
     fixed: set[str] = set()
     for model in models_in(chat):

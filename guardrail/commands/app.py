@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from guardrail import __version__
 from guardrail.commands.audit import audit, override
 from guardrail.commands.errors import clear_errors
 from guardrail.commands.oracle import oracle_app
 from guardrail.errors import ImageError
+from guardrail.version import __version__
 
 if TYPE_CHECKING:
     from guardrail.images.pictures import InputImage
@@ -93,7 +93,7 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
         smoothing = settings.make_smoothing(sigma=sigma, samples=samples, alpha=alpha, target_radius=target_radius)
         pictures = _pictures(images)  # before the model, which takes seconds to load
         classifier = SmoothedClassifier(settings.make_model(), settings.make_oracle(), smoothing)
-        if waste := classifier.waste(smoothing.target_radius):
+        if waste := classifier.unreachable_target(smoothing.target_radius):
             typer.echo(f"warning: {waste}", err=True)
         start = time.perf_counter()
         certificate = classifier.certify(pictures, prompt)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from guardrail.certify.certificate import Certificate
 from guardrail.images.pictures import InputImage
-from guardrail.policy import Decision, Source
+from guardrail.policy import Decision
+from guardrail.request import Source
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

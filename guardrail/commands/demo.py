@@ -21,7 +21,6 @@ from guardrail.errors import ConfigurationError, StoreError
 from guardrail.guard import Guard
 from guardrail.images.pictures import InputImage
 from guardrail.policy import Decision
-from guardrail.prompts import Prompt
 from guardrail.settings import Settings
 from guardrail.stores import CertificateStore, RedisStore
 
@@ -74,7 +73,7 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
         }
         for guard in guards.values():
             guard.warmup()
-    if waste := guards[FOLLOW].classifier.waste(guards[FOLLOW].target_radius):
+    if waste := guards[FOLLOW].classifier.unreachable_target(guards[FOLLOW].target_radius):
         console.print(f"warning: {waste}")
     seen: list[Decision] = []
     chatbots = {
@@ -103,7 +102,8 @@ def run(console: Console, out: Path, samples: int = 100) -> list[Decision]:
             milliseconds = (time.perf_counter() - start) * 1000
             decision = seen[-1]
             guard = guards[request.prompt]
-            draws = guard.classifier.draws([image], Prompt.of(request.prompt, 1), range(3), guard.target_radius)
+            asked = guard.classifier.request(image, request.prompt, guard.target_radius)
+            draws = guard.classifier.draws(asked, range(3))
             rows.append(contact_sheet.Row(request.title, image, [draw.images()[0] for draw in draws], decision))
             _add(table, request, decision, milliseconds)
             answers.append(f"[bold]{request.word.upper()}[/bold], “{request.prompt}” – {answer.content}")

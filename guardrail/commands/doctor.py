@@ -195,17 +195,15 @@ def _speed(classifier: SmoothedClassifier, seconds: float) -> Finding:
     """Measure draws per second on a grey picture, one look of the budget at a time, after one to warm up."""
     from PIL import Image
 
-    from guardrail.images.pictures import InputImage
-
     if seconds <= 0.0:
         return Finding("draws per second", "not measured", "note")
-    picture, prompt = InputImage.load(Image.new("RGB", (256, 256), (128, 128, 128))), Prompt.of("Describe it.", 1)
+    request = classifier.request(Image.new("RGB", (256, 256), (128, 128, 128)), "Describe it.")
     batch = min(classifier.smoothing.samples, 100)
     try:
-        classifier.model.answer(classifier.draws([picture], prompt, range(min(batch, 4))))
+        classifier.model.answer(classifier.draws(request, range(min(batch, 4))))
         start, done, failed = time.perf_counter(), 0, 0
         while done == 0 or time.perf_counter() - start < seconds:
-            answers = classifier.model.answer(classifier.draws([picture], prompt, range(done, done + batch)))
+            answers = classifier.model.answer(classifier.draws(request, range(done, done + batch)))
             done += batch
             failed += sum(answer.failed is not None for answer in answers)
         rate = done / (time.perf_counter() - start)

@@ -1,10 +1,10 @@
-"""The paper's Algorithm 2: merge equivalent answers as they come, and count votes. For comparison; not rigorous.
+"""The paper's Algorithm 2, for comparison: merge equivalent answers in their order, and count votes. Not rigorous.
 
 It finds its classes on the very draws that it then counts, so the Clopper–Pearson bound does not hold for them; and
 because equivalence judged by a model is not transitive, merging can chain: a hundred different answers, each
 equivalent to the one before, are one cluster with all the votes. What it yields is an estimate, with
-`rigorous = False`, which a policy treats as an abstention. The rigorous way is a `SelectingOracle`: cluster draws of
-their own, fix the largest cluster's representative, and estimate on fresh draws.
+`rigorous = False`, which a policy treats as an abstention. The rigorous way is a `SelectingOracle`: cluster separate
+draws, fix the largest cluster's representative, and estimate on fresh draws.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from guardrail.certify.certificate import Certificate, Verdict
-from guardrail.certify.resize import resize_norm
 from guardrail.certify.smoothing import SmoothedClassifier
-from guardrail.images.pictures import ImageSource, load_images
+from guardrail.images.pictures import ImageSource
 from guardrail.oracles.base import FAILED
 from guardrail.prompts import Prompt
 from guardrail.statistics import certified_radius, clopper_pearson_lower
@@ -38,7 +37,7 @@ class Cluster:
 
 
 def merge_votes(answers: Sequence[str], equivalent: Equivalent) -> list[Cluster]:
-    """Merge answers in order: each joins the first cluster with an equivalent member, or opens one of its own.
+    """Merge answers in order: each joins the first cluster with an equivalent member, or opens a new one.
 
     Returns:
         Clusters by falling votes.
@@ -60,36 +59,33 @@ def algorithm_2(
     """Estimate the radius of the most voted cluster as the paper does.
 
     Args:
-        classifier: gives model, noise, number of draws and α; its oracle is not asked.
+        classifier: has the model, noise, number of draws and α; its oracle is not used.
         image: the request's image.
         prompt: the request's text.
-        equivalent: judges pairs of answers.
+        equivalent: compares two answers.
 
     Returns:
         Counts and an estimate, `rigorous` False: an abstention to any policy.
 
     Raises:
-        GuardrailError: as `SmoothedClassifier.certify`.
+        GuardrailError: as for `SmoothedClassifier.certify`.
     """
-    pictures = load_images(image)
-    prompt = Prompt.of(prompt, len(pictures))
     smoothing, model = classifier.smoothing, classifier.model
-    draws = classifier.draws(pictures, prompt, range(smoothing.samples))
-    sizes = tuple(draws[0].sizes)
-    model.check(prompt, sizes)
+    request = classifier.request(image, prompt)
+    model.check(request.prompt, request.sizes)
+    draws = classifier.draws(request, range(smoothing.samples))
     answers = model.answer(draws)
     clusters = merge_votes([answer.text for answer in answers if answer.failed is None], equivalent)
     votes = {f"cluster {i}": cluster.votes for i, cluster in enumerate(clusters, 1)}
     failed = sum(answer.failed is not None for answer in answers)
     q = clopper_pearson_lower(clusters[0].votes, len(draws), smoothing.alpha) if clusters else 0.0
     radius = certified_radius(q, smoothing.sigma)
-    norm = max(resize_norm((p.height, p.width), size) for p, size in zip(pictures, sizes, strict=True))
     return Certificate(
         verdict=Verdict.CERTIFIED if radius > 0.0 else Verdict.ABSTAIN,
         certified_class=clusters[0].representative if radius > 0.0 else None,
         radius=radius,
         radius_oracle=radius,
-        radius_original_pixels=radius / norm,
+        radius_original_pixels=radius / request.norm,
         q_lower=q,
         counts=votes | ({FAILED: failed} if failed else {}),
         draws=len(draws),
@@ -103,9 +99,9 @@ def algorithm_2(
         alpha_draws=smoothing.alpha,
         class_rule="most voted cluster, chosen on its own draws",
         oracle_error="not measured: about the judge's verdict only",
-        image_sha256=tuple(picture.sha256 for picture in pictures),
-        resolution=sizes,
-        prompt_sha256=prompt.digest,
+        image_sha256=request.hashes,
+        resolution=request.sizes,
+        prompt_sha256=request.prompt.digest,
         model=model.name,
         oracle="pairwise equivalence",
         warnings=("an estimate, not a certificate: the classes were found on the draws that were counted",),

@@ -1,12 +1,12 @@
-"""What an oracle is worth: no oracle, a list of words, and the oracle of the bundled model's world.
+"""What an oracle contributes: no oracle, a list of words, and the oracle of the bundled model's world.
 
     python -m guardrail.experiments.oracle_ablation [--signs 40] [--out FOLDER]
 
-The paper's ablation, on the bundled model and held-out signs, half of them to be followed and half to be described. All
-ways judge the very same answers. Without an oracle the answers themselves are the classes, merged where they are equal,
-or where they share a third of their words: that is Algorithm 2, which yields an estimate and no certificate. The truth
-about an answer is `world.truth`; the oracle of the world knows the same phrases, so its error rate is a floor that no
-oracle for real answers reaches.
+The paper's ablation, on the bundled model and held-out signs: half of them with the prompt to follow the sign, half to
+describe it. All methods get the very same answers. Without an oracle the answers themselves are the classes, merged
+where they are equal, or where they share a third of their words: that is Algorithm 2, which yields an estimate and no
+certificate. The truth about an answer is `world.truth`; the oracle of the world knows the same phrases, so its error
+rate is a floor that no oracle for real answers reaches.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from rich.table import Table
 from guardrail.bundled import BundledVLM, signs, world
 from guardrail.bundled.oracle import bundled_oracle
 from guardrail.certify.certificate import Certificate
-from guardrail.certify.smoothing import SmoothedClassifier, Smoothing
+from guardrail.certify.options import Smoothing
+from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.experiments.algorithm2 import Equivalent, algorithm_2, merge_votes
 from guardrail.experiments.recorded import RecordedVLM
 from guardrail.images.pictures import InputImage
@@ -54,7 +55,7 @@ def alike(answer: str, other: str) -> bool:
 
 
 def ways() -> Mapping[str, Equivalent | Oracle]:
-    """Return what is compared: equivalences stand for 'no oracle'."""
+    """Return the methods to compare, by name; an equivalence means 'no oracle'."""
     return {
         "no oracle: equal answers": equal,
         "no oracle: similar answers": alike,
@@ -66,19 +67,16 @@ def ways() -> Mapping[str, Equivalent | Oracle]:
 
 @dataclass
 class Result:
-    """What one way made of the signs.
-
-    Attributes:
-        judged: draws judged.
-        errors: draws that were given a class which their answer does not have.
-        radii: certified radius of each sign, 0 for an abstention, by task.
-        wrong: signs certified as a class that the right answer does not have.
-    """
+    """Results of one method on all signs."""
 
     judged: int = 0
+    """Number of draws."""
     errors: int = 0
+    """Number of draws with a class other than their answer's true one."""
     radii: dict[str, list[float]] = field(default_factory=lambda: {task: [] for task in TASKS})
+    """By task, the certified radius of each sign; 0 for an abstention."""
     wrong: int = 0
+    """Signs certified as a class that the right answer does not have."""
 
     @property
     def error_rate(self) -> float:
@@ -107,7 +105,7 @@ class Result:
 
 
 def run(number: int = 40, smoothing: Smoothing | None = None, seed: int = 5) -> dict[str, Result]:
-    """Certify held-out signs in every way, on the same draws.
+    """Certify held-out signs by every method, on the same draws.
 
     Args:
         number: of signs.
@@ -140,7 +138,7 @@ def run(number: int = 40, smoothing: Smoothing | None = None, seed: int = 5) -> 
 def _judge(
     recorded: RecordedVLM, way: Equivalent | Oracle, picture: InputImage, prompt: str, smoothing: Smoothing
 ) -> tuple[Certificate, Sequence[str]]:
-    """Certify in one way; and say which class each draw was given: without an oracle, its cluster's."""
+    """Certify by one method; return the certificate and each draw's class, without an oracle that of its cluster."""
     if isinstance(way, Oracle):
         classes = Judgements().of(way, recorded.answers, Prompt.of(prompt, 1))
         return SmoothedClassifier(recorded, way, smoothing).certify(picture, prompt), classes
@@ -149,7 +147,7 @@ def _judge(
 
 
 def _clustered(answers: Sequence[Answer], equivalent: Equivalent) -> list[str]:
-    """Return the true class of each draw's representative: what its cluster takes it for."""
+    """Return for each draw the true class of its cluster's representative."""
     texts = [answer.text for answer in answers]
     stands_for = {text: c.representative for c in merge_votes(texts, equivalent) for text in c.members}
     return [world.truth(stands_for[text]) for text in texts]
@@ -168,7 +166,7 @@ def table(results: Mapping[str, Result]) -> Table:
 
 
 def plot(results: Mapping[str, Result], path: Path) -> None:
-    """Draw error rate, certified shares and mean radius of each way."""
+    """Draw error rate, certified shares and mean radius of each method."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

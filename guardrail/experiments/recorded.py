@@ -1,4 +1,4 @@
-"""Answers that a model gave once, for several oracles to judge: they differ in their judgement alone then."""
+"""A model's recorded answers, so that several oracles judge the very same ones."""
 
 from __future__ import annotations
 
@@ -13,28 +13,25 @@ from guardrail.prompts import Prompt
 
 @dataclass(frozen=True)
 class RecordedVLM:
-    """Answers the draw with index i by the i-th of its answers, whatever was asked: a model of one request.
-
-    Attributes:
-        answers: one per draw; they must have been drawn independently.
-        name: of the model that gave them.
-        resolution: height and width where its noise was added; None: the image's own.
-    """
+    """A model of one request that answers draw i with its i-th recorded answer, whatever the prompt."""
 
     answers: Sequence[Answer]
+    """One per draw; they must have been drawn independently."""
     name: str
+    """Name of the model that gave them."""
     resolution: tuple[int, int] | None = None
+    """Height and width at which the noise was added; None: those of the image."""
 
     @classmethod
     def of(cls, classifier: SmoothedClassifier, image: InputImage, prompt: str) -> RecordedVLM:
-        """Draw all answers of a classifier's budget for one image and prompt; its oracle is not asked."""
-        draws = classifier.draws([image], Prompt.of(prompt, 1), range(classifier.smoothing.samples))
+        """Record the answers to all draws of a classifier's budget for one image and prompt; its oracle is not used."""
+        draws = classifier.draws(classifier.request(image, prompt), range(classifier.smoothing.samples))
         model = classifier.model
         return cls(model.answer(draws), model.name, model.resolution)
 
     def check(self, prompt: Prompt, sizes: Sizes) -> None:
-        """Take any request."""
+        """Accept any request."""
 
     def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:  # noqa: ARG002
-        """Return the recorded answer of each draw; the images are not looked at."""
+        """Return the recorded answer of each draw; the images are not read."""
         return [self.answers[draw.index] for draw in draws]

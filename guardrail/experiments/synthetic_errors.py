@@ -1,15 +1,15 @@
-"""Errors put into a working oracle: what each error model still certifies, and how often it is wrong about the truth.
+"""Errors put into a working oracle: what each error model still certifies, and how often its certificates are false.
 
     python -m guardrail.experiments.synthetic_errors [--signs 24] [--out FOLDER]
 
-The radii are the bundled model's on held-out harmless signs. How often a certificate about the *true* class is false is
-counted over synthetic requests of which the truth is known, for three kinds of errors at the same rate ε:
+Radii are measured with the bundled model on held-out harmless signs. False certificates about the *true* class are
+counted over synthetic requests with known truth, for three kinds of errors at the same rate ε:
 
 - *per draw*: each judgement is flipped with probability ε, independently. Every model's assumption holds.
-- *per answer*: a fixed table. The answers that the oracle takes for A make up ε of the draws, and the attacker chose a
+- *per answer*: a fixed table. The answers wrongly called A make up a share ε of the draws, and the attacker chose a
   request with exactly those: all errors are votes for A. Only the worst case's assumption holds.
-- *one answer*: the model says one thing on all draws, and it is judged once: right, or wrong with probability ε. The
-  request's error rate is 0 or 1, and no bound on an average over requests holds for it (the *transfer* assumption).
+- *one answer*: all draws have the same answer, which is judged once: wrong with probability ε. The request's error rate
+  is 0 or 1, and no bound on an average over requests holds for it (the *transfer* assumption).
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from rich.table import Table
 from guardrail.bundled import BundledVLM, signs, world
 from guardrail.bundled.oracle import bundled_oracle
 from guardrail.certify.certificate import Certificate
-from guardrail.certify.smoothing import SmoothedClassifier, Smoothing
+from guardrail.certify.options import Smoothing
+from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.experiments.recorded import RecordedVLM
 from guardrail.images.pictures import InputImage
 from guardrail.oracles.base import HARMFUL, HARMLESS, Oracle, classify
@@ -53,18 +54,18 @@ RATES = (0.05, 0.1, 0.2)
 DRAWS, ALPHA, SIGMA = 100, 0.001, 0.5
 KEY = SecretBytes(b"the key of this experiment")
 Counts: TypeAlias = NDArray[np.int64]
-"""How many of a request's draws were called A, for each request."""
+"""For each request, the number of draws that were called A."""
 
 
 @dataclass
 class FlippedOracle:
-    """Another oracle's word on whether an answer is harmless, flipped at a rate: a judge of known errors.
+    """Another oracle's harmless or harmful, flipped at a known rate.
 
     Args:
-        oracle: judges first; what is not harmless becomes harmful.
+        oracle: gives the class before a flip; every class other than harmless counts as harmful.
         rate: probability of a flip, in [0, 1].
         seed: of the flips.
-        per_answer: flip by answer, the same at every time, rather than by judgement.
+        per_answer: flip equal answers alike, rather than each judgement independently.
     """
 
     oracle: Oracle
@@ -78,7 +79,7 @@ class FlippedOracle:
 
     @property
     def name(self) -> str:
-        """The other oracle's name, and how it is flipped."""
+        """How the classes are flipped, and the other oracle's name."""
         how = f"{self.rate:g}, seed {self.seed}, per {'answer' if self.per_answer else 'draw'}"
         return f"flipped({how}) > {self.oracle.name}"
 
@@ -94,10 +95,10 @@ class FlippedOracle:
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
         """Return one class per answer."""
-        said = classify(self.oracle, answers, prompts)
+        labels = classify(self.oracle, answers, prompts)
         return [
             HARMLESS if (label == HARMLESS) != self._flips(answer) else HARMFUL
-            for answer, label in zip(answers, said, strict=True)
+            for answer, label in zip(answers, labels, strict=True)
         ]
 
     def _flips(self, answer: str) -> bool:
@@ -114,12 +115,12 @@ def per_draw(p: float, rate: float, requests: int, draws: int, rng: np.random.Ge
 
 
 def per_answer(p: float, rate: float, requests: int, draws: int, rng: np.random.Generator) -> Counts:
-    """Call A, besides all answers that are A, a fixed set of others that makes up `rate` of the draws."""
+    """Call A all answers that are A, and a fixed set of others that makes up a share `rate` of the draws."""
     return rng.binomial(draws, min(1.0, p + rate), requests)
 
 
 def one_answer(p: float, rate: float, requests: int, draws: int, rng: np.random.Generator) -> Counts:
-    """Judge one answer that is not A (so p = 0) for all draws of a request."""
+    """Give all draws of a request one answer that is not A (so p = 0), and judge it once."""
     if p != 0.0:
         raise ValueError(f"one answer that is not A has p = 0, got {p}")
     return draws * rng.binomial(1, rate, requests)
@@ -135,11 +136,11 @@ PROCESSES: Mapping[str, tuple[Process, tuple[float, ...]]] = {
 
 
 def models(rate: float, labels: int = 400) -> dict[str, OracleError]:
-    """Return error models told the true rate, and one told the wrong bound on it.
+    """Return error models with the true rate, and one with a bound from the wrong side.
 
     Args:
         rate: ε, below 1/2.
-        labels: from how many labelled answers the wrong bound comes.
+        labels: number of labelled answers behind the wrong bound.
     """
     upper = clopper_pearson_upper(round(rate * labels), labels, ALPHA / 2)
     return {
@@ -152,7 +153,7 @@ def models(rate: float, labels: int = 400) -> dict[str, OracleError]:
 
 
 def claimed(model: OracleError, draws: int = DRAWS, alpha: float = ALPHA) -> NDArray[np.float64]:
-    """Return the bound on p that a certificate claims, by the number of draws called A: 0 where it claims nothing."""
+    """Return the bound on p that a certificate claims, by number of draws called A; 0 where it claims nothing."""
     bounds = np.zeros(draws + 1)
     for k in range(draws + 1):
         q = clopper_pearson_lower(k, draws, alpha)
@@ -174,21 +175,18 @@ def false_rate(
 
 @dataclass(frozen=True)
 class Row:
-    """One error model at one rate.
-
-    Attributes:
-        rate: ε.
-        model: what the error model is called here.
-        radius: mean radius about the true class, abstentions as 0.
-        certified: share of the signs with such a radius.
-        false: largest false rate over the p's tried, by kind of error.
-    """
+    """One error model at one rate."""
 
     rate: float
+    """ε, the rate of errors."""
     model: str
+    """Name of the error model in this table."""
     radius: float
+    """Mean radius about the true class, abstentions as 0."""
     certified: float
+    """Share of the signs with such a radius."""
     false: Mapping[str, float]
+    """By kind of error, the largest share of false certificates over all p."""
 
 
 def run(number: int = 24, requests: int = 200_000, seed: int = 7) -> tuple[float, list[Row]]:
@@ -245,7 +243,7 @@ def _record(number: int, seed: int) -> list[Recorded]:
         sign = signs.sample_sign(rng, "held_out", words=safe, contrast=(0.5, 0.9))
         picture = InputImage.load(signs.draw_sign(sign))
         model = RecordedVLM.of(classifier, picture, PROMPT)
-        # No two answers are equal: else the worst case, which may, would judge equal ones once, and meet fewer errors.
+        # Make all answers differ: the worst case judges equal ones once, and would meet fewer errors than the others.
         distinct = [replace(answer, text=f"{answer.text} ({i})") for i, answer in enumerate(model.answers)]
         recorded.append((replace(model, answers=distinct), picture))
     return recorded
@@ -282,11 +280,11 @@ def plot(honest: float, rows: Sequence[Row], path: Path) -> None:
     colours = dict(zip(names, ("#8a8a8a", "#35618f", "#b3261e", "#d8a13a", "#3a7d44"), strict=True))
     width = 0.8 / len(names)
     for i, name in enumerate(names):
-        own = [row for row in rows if row.model == name]
-        places = [j + (i - (len(names) - 1) / 2) * width for j in range(len(own))]
-        axes[0].bar(places, [row.radius for row in own], width, color=colours[name], label=name)
+        by_rate = [row for row in rows if row.model == name]
+        places = [j + (i - (len(names) - 1) / 2) * width for j in range(len(by_rate))]
+        axes[0].bar(places, [row.radius for row in by_rate], width, color=colours[name], label=name)
         for axis, kind in zip(axes[1:], ("per draw", "per answer"), strict=True):
-            axis.bar(places, [max(row.false[kind], 1e-5) for row in own], width, bottom=1e-5, color=colours[name])
+            axis.bar(places, [max(row.false[kind], 1e-5) for row in by_rate], width, bottom=1e-5, color=colours[name])
     axes[0].axhline(honest, color="black", linestyle="--", linewidth=1.0, label="no errors")
     axes[0].set_title("mean radius about the true class", fontsize=11)
     for axis, kind in zip(axes[1:], ("per draw", "per answer"), strict=True):

@@ -1,4 +1,4 @@
-"""Image files as containers: what kind a file is, and which of its parts make pixels.
+"""Image files as containers: the kind of a file, and which of its parts make pixels.
 
 Files are split here into what makes pixels and the rest, by walking their chunks or segments. Pillow gets the
 pixel parts only, straight into the class of the format that the content shows. So text bombs, huge profiles,
@@ -44,7 +44,7 @@ _MAX_SCANS = 100  # in a progressive JPEG, each costs a pass over all pixels; en
 
 
 def orientation_of(exif: bytes) -> int:
-    """Returns the EXIF orientation, 1 … 8; 1, upright, if there is none or the block is broken."""
+    """Return the EXIF orientation, 1 … 8; 1, upright, if there is none or the block is broken."""
     tiff = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None:
@@ -62,25 +62,22 @@ def orientation_of(exif: bytes) -> int:
 
 
 class FileParts(NamedTuple):
-    """What of a file makes its pixels.
-
-    Attributes:
-        data: A file of the same format with nothing else in it.
-        plain: Whether nothing dropped would have changed the picture, and the samples have 8 bits.
-        orientation: EXIF orientation, 1 … 8.
-        size: Width and height, where they must be known before the decoder may open the file.
-        passes: Times that decoding goes over all pixels; the scans of a progressive JPEG.
-    """
+    """The part of a file that makes its pixels."""
 
     data: bytes
+    """A file of the same format that holds only this part."""
     plain: bool
+    """Whether the samples have 8 bits, and nothing that was left out would have changed the picture."""
     orientation: int = 1
+    """EXIF orientation, 1 … 8."""
     size: tuple[int, int] | None = None
+    """Width and height; None: the decoder itself tells them before it decodes."""
     passes: int = 1
+    """Number of times that decoding goes over all pixels: the scans of a progressive JPEG."""
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yields the name and content of each chunk before IEND, its checksum verified."""
+    """Yield the name and content of each chunk before IEND, its checksum verified."""
     position = 8
     for _ in range(_MAX_PARTS):
         if position + 12 > len(data):
@@ -104,7 +101,7 @@ def _crc(name: bytes, content: bytes) -> bytes:
 
 
 def _split_png(data: bytes) -> FileParts:
-    """Keeps IHDR, PLTE, tRNS and IDAT."""
+    """Keep IHDR, PLTE, tRNS and IDAT."""
     first: dict[bytes, bytes] = {}
     samples: list[bytes] = []
     for name, content in _png_chunks(data):
@@ -138,7 +135,7 @@ def _split_png(data: bytes) -> FileParts:
 
 
 def _scale_trns(content: bytes, depth: int, colour: int) -> bytes:
-    """Returns a tRNS chunk in the range of the samples that Pillow compares it with."""
+    """Return a tRNS chunk in the range of the samples that Pillow compares it with."""
     if colour == 3 or (colour == 0 and depth in {1, 16}):
         return content
     count = 1 if colour == 0 else 3
@@ -152,13 +149,13 @@ _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.S)  # within scans 
 
 
 def _split_jpeg(data: bytes) -> FileParts:
-    """Keeps tables, frame header and scans, and the two segments that say how colours are coded."""
+    """Keep tables, frame header and scans, and the two segments that say how colours are coded."""
     out = [data[:2]]
     orientation, plain, scans, position = 0, True, 0, 2
     for _ in range(_MAX_PARTS):
         found = _JPEG_MARKER.search(data, position)
         if found is None:
-            break  # truncated, which the decoder tells from a mere lack of the end marker
+            break  # the end marker is missing; the decoder finds out whether pixels are missing too
         marker, start = found[1][0], found.start()
         if marker == 0xD9:
             out.append(found[0])
@@ -190,7 +187,7 @@ def _split_jpeg(data: bytes) -> FileParts:
 
 
 def _split_webp(data: bytes) -> FileParts:
-    """Keeps all: the decoder hands metadata over unread, and decodes only the frames it is asked for."""
+    """Keep all: the decoder returns metadata unparsed, and decodes only the frames that are requested."""
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise ImageError("it is shorter than its header says: truncated; send the whole file")
@@ -220,7 +217,7 @@ def _split_webp(data: bytes) -> FileParts:
 
 
 def _split_gif(data: bytes) -> FileParts:
-    """Keeps the palettes, the transparent index and the first frame, on a screen that holds it."""
+    """Keep the palettes, the transparent index and the first frame, on a screen that holds it."""
     header = bytearray(data[:13])
     position = 13 + (3 << (header[10] & 7) + 1 if header[10] & 0x80 else 0)
     palette, control = data[13:position], b""
@@ -248,13 +245,13 @@ def _split_gif(data: bytes) -> FileParts:
 
 
 def _split_bmp(data: bytes) -> FileParts:
-    """Keeps all: the decoder reads no more than the header and the samples."""
+    """Keep all: the decoder reads no more than the header and the samples."""
     header, bits, compression = struct.unpack_from("<I10xHI", data, 14)
     return FileParts(data, plain=(header, bits, compression) == (40, 24, 0))
 
 
 class FileKind(NamedTuple):
-    """A format: how its files begin, and who reads them."""
+    """A format: the first bytes of its files, and the functions that read them."""
 
     name: str
     magic: re.Pattern[bytes]
@@ -269,7 +266,7 @@ _KINDS = (
     FileKind("GIF", re.compile(rb"GIF8[79]a"), _split_gif, GifImagePlugin.GifImageFile),
     FileKind("BMP", re.compile(rb"BM"), _split_bmp, BmpImagePlugin.BmpImageFile),
 )
-_REFUSED = {  # what people send instead, to name it
+_REFUSED = {  # other kinds that people send, so that the error can name them
     "a TIFF image": re.compile(rb"II\*\0|MM\0\*"),
     "a HEIC or AVIF image": re.compile(rb"....ftyp(hei|hev|mif|msf|avi)", re.S),
     "a video": re.compile(rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ", re.S),
@@ -282,7 +279,7 @@ _REFUSED = {  # what people send instead, to name it
 
 
 def recognise(data: bytes) -> FileKind:
-    """Returns the format that a file's content shows; its name or declared type never matters."""
+    """Return the format that a file's content shows; its name or declared type never matters."""
     if not data:
         raise ImageError(f"the image is empty, 0 bytes; {_ACCEPTED}")
     for kind in _KINDS:

@@ -7,8 +7,8 @@ The canonical picture is what is checked, hashed and sent: 8-bit RGB, upright, o
 - Of an animation, the first frame counts (of an animated PNG, the image that viewers without animation show).
 - 16-bit samples keep their high byte.
 - CMYK is read as Adobe writes it (inverted) and converted without a profile, as browsers' decoders do.
-- Pixels are taken as stored: colour profiles and gamma are dropped, not applied. No model sees them otherwise
-  later, because the canonical picture is all that goes on.
+- Pixels are taken as stored: colour profiles and gamma are dropped, not applied. No model applies them later, because
+  only the canonical picture is sent.
 """
 
 from __future__ import annotations
@@ -50,21 +50,19 @@ _OPAQUE_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"}
 class ImageLimits:
     """What a request's images may cost, checked before anything is decoded.
 
-    Attributes:
-        max_bytes: Size of one file. 20 MiB is the most that large chat services take.
-        max_pixels: Width × height of one picture. 40 million pixels are 120 MB as RGB, about four times that
-            while decoding, and more than ten times what vision-language models look at.
-        max_side: Width or height in pixels. 65 535, the most that JPEG and GIF can say, bounds the resize.
-        max_count: Images in one request.
-
     Raises:
-        ValueError: If a limit is below 1.
+        ValueError: a limit is below 1.
     """
 
     max_bytes: int = 20 * 2**20
+    """Size of one file. 20 MiB is the most that large chat services take."""
     max_pixels: int = 40_000_000
+    """Width × height of one picture. 40 million pixels are 120 MB as RGB, about four times that while decoding, and
+    more than ten times what vision-language models look at."""
     max_side: int = 65_535
+    """Width or height in pixels. 65 535, the most that JPEG and GIF can say, bounds the resize."""
     max_count: int = 8
+    """Images in one request."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -72,7 +70,7 @@ class ImageLimits:
                 raise ValueError(f"{name} must be at least 1, not {value}")
 
     def check_size(self, width: int, height: int) -> None:
-        """Raises an `ImageError` for an empty picture, an `ImageTooLargeError` for one that is too large."""
+        """Raise an `ImageError` for an empty picture, an `ImageTooLargeError` for one that is too large."""
         if min(width, height) < 1:
             raise ImageError(f"an image of {width}x{height} pixels is empty; send at least one pixel")
         if width * height > self.max_pixels or max(width, height) > self.max_side:
@@ -82,7 +80,7 @@ class ImageLimits:
             )
 
     def check_bytes(self, count: int) -> None:
-        """Raises an `ImageTooLargeError` if `count` bytes, at least, are too many for one image."""
+        """Raise an `ImageTooLargeError` if `count` bytes, at least, are too many for one image."""
         if count > self.max_bytes:
             raise ImageTooLargeError(
                 f"an image file of {count} bytes or more is above the limit of {self.max_bytes} bytes; "
@@ -96,19 +94,17 @@ class InputImage:
 
     `InputImage.load` reads any source; the constructor copies canonical pixels.
 
-    Attributes:
-        pixels: Array [H, W, 3] of uint8, RGB, C-contiguous, read-only.
-        format: Where they come from: PNG, JPEG, WEBP, GIF, BMP, ARRAY, or a PIL image's own format or PIL.
-        plain: Whether the source was this very picture already: 8-bit RGB, one frame, no transparency, no
-            orientation to apply, no colour profile or gamma. (Other metadata may have been there.)
-
     Raises:
-        ImageError: If the pixels have another shape or type.
+        ImageError: the pixels have another shape or type.
     """
 
     pixels: NDArray[np.uint8]
+    """Array [H, W, 3] of uint8, RGB, C-contiguous, read-only."""
     format: str = "ARRAY"
+    """Format of the source: PNG, JPEG, WEBP, GIF, BMP, ARRAY, or of a PIL image its format, else PIL."""
     plain: bool = True
+    """Whether the source was this very picture already: 8-bit RGB, one frame, no transparency, no orientation to apply,
+    no colour profile or gamma. (Other metadata may have been there.)"""
 
     def __post_init__(self) -> None:
         pixels = self.pixels
@@ -124,19 +120,19 @@ class InputImage:
 
     @classmethod
     def load(cls, source: ImageSource, limits: ImageLimits = ImageLimits()) -> InputImage:
-        """Reads one image.
+        """Read one image.
 
         A string is a data URL if it begins with `data:`, else the path of a file. Code that handles strings
         from strangers must call `from_data_url` instead, which never touches the file system.
 
         Args:
-            source: A file's bytes, its path, a data URL, a PIL image (its current frame), an array [H, W, 3]
+            source: a file's bytes, its path, a data URL, a PIL image (its current frame), an array [H, W, 3]
                 of uint8, or an `InputImage`, which is returned as it is.
-            limits: What is allowed; `max_count` does not matter here.
+            limits: what is allowed; `max_count` does not matter here.
 
         Raises:
-            ImageTooLargeError: If it is above the limits, found before decoding.
-            ImageError: If it cannot be read, for whatever reason: missing, remote, unsupported, malformed.
+            ImageTooLargeError: it is above the limits, found before decoding.
+            ImageError: it cannot be read, for whatever reason: missing, remote, unsupported, malformed.
         """
         match source:
             case InputImage():
@@ -161,14 +157,14 @@ class InputImage:
 
     @classmethod
     def from_data_url(cls, url: str, limits: ImageLimits = ImageLimits()) -> InputImage:
-        """Reads a data URL, base64 or percent-encoded, as browsers do, and nothing else.
+        """Read a data URL, base64 or percent-encoded, as browsers do, and nothing else.
 
         Of base64, white space and missing padding are allowed, as in the WHATWG standard; any other character
         outside the alphabet is not. The declared media type is ignored: the content decides.
 
         Raises:
-            ImageTooLargeError: If it is above the limits, found before decoding.
-            ImageError: If it is no data URL or its content cannot be read.
+            ImageTooLargeError: it is above the limits, found before decoding.
+            ImageError: it is no data URL or its content cannot be read.
         """
         return cls._from_file(_read_data_url(url, limits), limits)
 
@@ -244,11 +240,11 @@ class InputImage:
         return file.getvalue()
 
     def png(self) -> bytes:
-        """Returns the picture as a plain PNG file: 8-bit RGB, no metadata; the same bytes at every call."""
+        """Return the picture as a plain PNG file: 8-bit RGB, no metadata; the same bytes at every call."""
         return self._png
 
     def data_url(self) -> str:
-        """Returns `png()` as a `data:image/png;base64,` URL."""
+        """Return `png()` as a `data:image/png;base64,` URL."""
         return "data:image/png;base64," + base64.b64encode(self.png()).decode("ascii")
 
     def __eq__(self, other: object) -> bool:
@@ -267,10 +263,10 @@ class InputImage:
 def list_sources(
     sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = ImageLimits()
 ) -> list[ImageSource]:
-    """Counts one image or several; nothing is read yet.
+    """Return one image or several as a list of bounded length; nothing is read yet.
 
     Raises:
-        TooManyImagesError: If there are more than `limits.max_count`, of which at most one is drawn.
+        TooManyImagesError: there are more than `limits.max_count`, of which at most one is drawn.
     """
     one = (bytes, bytearray, memoryview, str, os.PathLike, Image.Image, np.ndarray, InputImage)
     if isinstance(sources, one) or not isinstance(sources, Iterable):
@@ -285,16 +281,16 @@ def load_images(
     sources: ImageSource | Iterable[ImageSource],
     limits: ImageLimits = ImageLimits(),
 ) -> tuple[InputImage, ...]:
-    """Reads one image or several.
+    """Read one image or several.
 
     Args:
-        sources: One source as `InputImage.load` takes it, or an iterable of them, of which at most one more
+        sources: one source as `InputImage.load` takes it, or an iterable of them, of which at most one more
             than `limits.max_count` are drawn.
-        limits: What is allowed.
+        limits: what is allowed.
 
     Raises:
-        TooManyImagesError: If there are more than `limits.max_count`; nothing is decoded then.
-        ImageError: As `InputImage.load`, for the first image that cannot be read; the message says which.
+        TooManyImagesError: there are more than `limits.max_count`; nothing is decoded then.
+        ImageError: as `InputImage.load`, for the first image that cannot be read; the message says which.
     """
     taken = list_sources(sources, limits)
     if len(taken) == 1 and taken[0] is sources:
@@ -312,7 +308,7 @@ def load_images(
 
 
 def _read_path(source: str | os.PathLike[str], limits: ImageLimits) -> bytes:
-    """Returns the content of a regular file, of which at most one byte more than allowed is read."""
+    """Return the content of a regular file, of which at most one byte more than allowed is read."""
     name = os.fsdecode(source)
     shown = repr(name if len(name) <= 80 else name[:77] + "...")
     if isinstance(source, str) and re.match(r"[a-z][a-z0-9+.-]*://", name, re.IGNORECASE):
@@ -336,7 +332,7 @@ def _read_path(source: str | os.PathLike[str], limits: ImageLimits) -> bytes:
 
 
 def _read_data_url(url: str, limits: ImageLimits) -> bytes:
-    """Returns the content of a data URL (RFC 2397, base64 as in the WHATWG Fetch and Infra standards)."""
+    """Return the content of a data URL (RFC 2397, base64 as in the WHATWG Fetch and Infra standards)."""
     if url[:5].lower() != "data:":
         raise ImageError("not a data URL: it must begin with 'data:'; remote images are not fetched")
     # Before any work: a byte takes at most four characters, base64 itself percent-encoded, plus white space.
@@ -370,10 +366,10 @@ def _read_data_url(url: str, limits: ImageLimits) -> bytes:
 
 
 def _canonical(image: Image.Image, orientation: int) -> NDArray[np.uint8]:
-    """Returns the pixels [H, W, 3] of a PIL image as 8-bit RGB, opaque and upright.
+    """Return the pixels [H, W, 3] of a PIL image as 8-bit RGB, opaque and upright.
 
     Raises:
-        ImageError: If the mode has no fixed range, or is not known here.
+        ImageError: the mode has no fixed range, or is not known here.
     """
     if image.mode.startswith("I;16"):
         samples = np.asarray(image)

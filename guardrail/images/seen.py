@@ -43,7 +43,7 @@ class SeenFiles:
     def __init__(self, aliases: Aliases | None, limits: ImageLimits) -> None:
         from PIL import __version__ as pillow
 
-        from guardrail import __version__
+        from guardrail.version import __version__
 
         self._aliases = aliases
         self._max_bytes = limits.max_bytes

@@ -16,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from guardrail.certify.certificate import Certificate, Verdict
-from guardrail.certify.smoothing import SmoothedClassifier, Smoothing
+from guardrail.certify.options import Smoothing
+from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.commands.errors import output_folder
 from guardrail.errors import ConfigurationError, ImageError, plainly
 from guardrail.images.pictures import ImageSource, InputImage
@@ -246,7 +247,7 @@ def report(
     output_folder(out)
     for smoothing in smoothings:
         target = smoothing.target_radius if target_radius is None else target_radius
-        if waste := SmoothedClassifier(model, oracle, smoothing).waste(target):
+        if waste := SmoothedClassifier(model, oracle, smoothing).unreachable_target(target):
             console.print(f"warning: {waste}")
     columns = (TextColumn("certifying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:

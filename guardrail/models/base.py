@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardrail.certify.noise import NoiseStream
+from guardrail.errors import GuardrailError, ModelError
 from guardrail.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -118,6 +120,27 @@ class VisionLanguageModel(Protocol):
         Raises:
             ModelError: the model cannot answer at all.
         """
+
+
+def ask(model: VisionLanguageModel, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+    """Ask a model, and see that it gives an answer to each draw.
+
+    Raises:
+        GuardrailError: what the model says is wrong, as it says it.
+        ModelError: the model failed in a way of its own, or gave something else than an answer a draw.
+        concurrent.futures.CancelledError: called off, which is no failure of the model's.
+    """
+    try:
+        answers = model.answer(draws, deadline)
+    except (GuardrailError, CancelledError):
+        raise
+    except Exception as error:
+        raise ModelError(f"model {model.name} failed: {type(error).__name__}: {error}") from error
+    if len(answers) != len(draws):
+        raise ModelError(f"model {model.name} gave {len(answers)} answers to {len(draws)} draws")
+    if odd := next((answer for answer in answers if not isinstance(answer, Answer)), None):
+        raise ModelError(f"model {model.name} gave a {type(odd).__name__}, not an Answer")
+    return answers
 
 
 def past(deadline: float | None) -> bool:

@@ -7,63 +7,19 @@ further, for refusing is always sound. Two certificates of different classes wit
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from guardrail.certify.certificate import Certificate, Verdict
-from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.errors import ConfigurationError
-from guardrail.images.pictures import InputImage
 from guardrail.near.index import NearIndex, Neighbour, Point
-from guardrail.stores.base import CertificateKey
+from guardrail.request import CertificateKey, Request
 
 logger = logging.getLogger(__name__)
 
 Get: TypeAlias = Callable[[CertificateKey], Certificate | None]
 Put: TypeAlias = Callable[[CertificateKey, Certificate], None]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request for which near certificates are looked for, or whose certificate has just been computed.
-
-    Attributes:
-        key: under which its own certificate is stored.
-        point: its images in certification space.
-        hashes: SHA-256 of each image.
-        norm: operator norm of its images' resize, jointly.
-    """
-
-    key: CertificateKey
-    point: Point
-    hashes: tuple[str, ...]
-    norm: float
-
-    @classmethod
-    def of(cls, key: CertificateKey, pictures: Sequence[InputImage], classifier: SmoothedClassifier) -> Asked:
-        """Describe a request."""
-        hashes = tuple(picture.sha256 for picture in pictures)
-        return cls(key, Point.of(classifier.resized(pictures)), hashes, classifier.resize_norm(pictures))
-
-
-@dataclass(frozen=True)
-class Vicinity:
-    """What stands near one request. Made by `NearHits.around`."""
-
-    _hits: NearHits
-    _asked: Asked
-    _get: Get
-    _put: Put
-    _refuses: Callable[[Certificate], bool]
-
-    def covers(self) -> Certificate | None:
-        """Return what a stored certificate near it says about the request: see `NearHits.find`."""
-        return self._hits.find(self._asked, self._get, self._put, self._refuses)
-
-    def admit(self, fresh: Certificate) -> Certificate:
-        """Take its own, fresh certificate in, and return what is left of it: see `NearHits.admit`."""
-        return self._hits.admit(self._asked, fresh, self._get, self._put)
 
 
 class NearHits:
@@ -86,47 +42,48 @@ class NearHits:
         self.refuse_within = refuse_within
         self.index = NearIndex() if index is None else index
 
-    def around(self, asked: Asked, get: Get, put: Put, refuses: Callable[[Certificate], bool]) -> Vicinity:
-        """Return the vicinity of a request; the arguments are those of `find`."""
-        return Vicinity(self, asked, get, put, refuses)
-
-    def find(
-        self,
-        asked: Asked,
-        get: Get,
-        put: Put,
-        refuses: Callable[[Certificate], bool],
-    ) -> Certificate | None:
-        """Return what stored certificates say about a request that has none of its own; None if they say nothing.
+    def around(self, request: Request, get: Get, put: Put, refuses: Callable[[Certificate], bool]) -> Vicinity:
+        """Return what stands near a request.
 
         Args:
-            asked: the request.
+            request: decoded and resized for it.
             get: looks a certificate up in the store.
             put: replaces it there, where it has been contradicted.
             refuses: whether a certificate's outcome is to refuse.
         """
-        near = self._known(asked, self.index.neighbours(asked.key.context, asked.point, self.refuse_within), get)
+        return Vicinity(self, request, Point.of(request.resized), get, put, refuses)
+
+
+@dataclass(frozen=True)
+class Vicinity:
+    """What stands near one request. Made by `NearHits.around`."""
+
+    _hits: NearHits
+    _request: Request
+    _point: Point
+    _get: Get
+    _put: Put
+    _refuses: Callable[[Certificate], bool]
+
+    def covers(self) -> Certificate | None:
+        """Return what stored certificates say about a request that has none of its own; None if they say nothing."""
+        within = self._hits.refuse_within
+        near = self._known(self._hits.index.neighbours(self._request.context, self._point, within))
         covering = [(n, c) for n, c in near if c.certified_class is not None and n.distance < c.radius]
         if len({c.certified_class for _, c in covering}) > 1:
             for one, certificate in covering:
-                self._withdraw(asked, one, certificate, put)
-            return _derived(contradicted(covering[0][1], covering[1][1]), asked, covering[0][0])
+                self._withdraw(one, certificate)
+            return _derived(contradicted(covering[0][1], covering[1][1]), self._request, covering[0][0])
         for one, certificate in near:  # the nearest first
-            if refuses(certificate) and one.distance < max(self.refuse_within, certificate.radius):
-                return _moved(certificate, asked, one)
+            if self._refuses(certificate) and one.distance < max(within, certificate.radius):
+                return _moved(certificate, self._request, one)
         if covering:
             best, certificate = max(covering, key=lambda pair: pair[1].radius - pair[0].distance)
-            return _moved(certificate, asked, best)
+            return _moved(certificate, self._request, best)
         return None
 
-    def admit(
-        self,
-        asked: Asked,
-        fresh: Certificate,
-        get: Get,
-        put: Put,
-    ) -> Certificate:
-        """Take a fresh certificate into the index, and return what is to be stored and served.
+    def admit(self, fresh: Certificate) -> Certificate:
+        """Take the request's own, fresh certificate into store and index, and return what is to be served.
 
         That is the certificate, or an abstention if a stored one contradicts it; that one is withdrawn as well. What a
         deadline cut short is served, and kept nowhere. It is stored, then indexed, then compared: whoever finds a point
@@ -134,44 +91,40 @@ class NearHits:
         """
         if fresh.stop_reason == "deadline":
             return fresh
-        put(asked.key, fresh)
-        self.index.add(asked.key.context, asked.key.images, asked.point, fresh.radius)
+        self._keep(fresh)
         if fresh.certified_class is not None and fresh.rigorous:
-            others = self.index.neighbours(asked.key.context, asked.point, 0.0, reach=fresh.radius)
+            others = self._hits.index.neighbours(self._request.context, self._point, 0.0, reach=fresh.radius)
             against = [
                 (n, c)
-                for n, c in self._known(asked, others, get)
+                for n, c in self._known(others)
                 if c.certified_class not in {None, fresh.certified_class} and n.distance < c.radius + fresh.radius
             ]
             for one, certificate in against:
-                self._withdraw(asked, one, certificate, put)
+                self._withdraw(one, certificate)
                 fresh = contradicted(fresh, certificate)
             if against:
-                put(asked.key, fresh)
-                self.index.add(asked.key.context, asked.key.images, asked.point, fresh.radius)
+                self._keep(fresh)
         return fresh
 
-    def _known(self, asked: Asked, neighbours: list[Neighbour], get: Get) -> list[tuple[Neighbour, Certificate]]:
+    def _keep(self, fresh: Certificate) -> None:
+        self._put(self._request.key, fresh)
+        self._hits.index.add(self._request.context, self._request.key.images, self._point, fresh.radius)
+
+    def _known(self, neighbours: list[Neighbour]) -> list[tuple[Neighbour, Certificate]]:
         """Return the neighbours that the store still has certificates of, of this very model, oracle and prompt.
 
         A point without one stays: the store may be out for a moment, and points leave by age.
         """
         known = []
         for neighbour in neighbours:
-            if neighbour.images == asked.key.images:
+            if neighbour.images == self._request.key.images:
                 continue
-            certificate = get(CertificateKey(neighbour.images, asked.key.context))
+            certificate = self._get(CertificateKey(neighbour.images, self._request.context))
             if certificate is not None and certificate.derived_from is None and certificate.rigorous:
                 known.append((neighbour, certificate))
         return known
 
-    def _withdraw(
-        self,
-        asked: Asked,
-        neighbour: Neighbour,
-        certificate: Certificate,
-        put: Put,
-    ) -> None:
+    def _withdraw(self, neighbour: Neighbour, certificate: Certificate) -> None:
         """Replace a stored certificate that another one contradicts by an abstention."""
         logger.error(
             "contradicting certificates: class %r for images %s, at distance %.4f from a request of %s; one is false, "
@@ -179,9 +132,9 @@ class NearHits:
             certificate.certified_class,
             neighbour.images,
             neighbour.distance,
-            asked.key.images,
+            self._request.key.images,
         )
-        put(CertificateKey(neighbour.images, asked.key.context), contradicted(certificate, None))
+        self._put(CertificateKey(neighbour.images, self._request.context), contradicted(certificate, None))
 
 
 def contradicted(certificate: Certificate, other: Certificate | None) -> Certificate:
@@ -199,37 +152,37 @@ def contradicted(certificate: Certificate, other: Certificate | None) -> Certifi
     )
 
 
-def _moved(certificate: Certificate, asked: Asked, neighbour: Neighbour) -> Certificate:
+def _moved(certificate: Certificate, request: Request, neighbour: Neighbour) -> Certificate:
     """Return what a certificate says about a request at this distance: within its radius a certificate, else nothing.
 
     Radii shrink by d; with them q' = Φ(Φ⁻¹(q) − d/σ), and p' = Φ(Φ⁻¹(p) − d/σ), shifted, not corrected anew.
     """
     d = neighbour.distance
     if certificate.certified_class is None:
-        return _derived(certificate, asked, neighbour)
+        return _derived(certificate, request, neighbour)
     if d >= certificate.radius:  # a harmful verdict, repeated where nothing is certified
         repeated = certificate.model_copy(update=_nothing(certificate))
-        return _derived(repeated, asked, neighbour)
+        return _derived(repeated, request, neighbour)
     radius = certificate.radius - d
     update = {
         "radius": radius,
         "radius_oracle": certificate.radius_oracle - d,
         "radius_true": None if certificate.radius_true is None else certificate.radius_true - d,
-        "radius_original_pixels": radius / asked.norm,
+        "radius_original_pixels": radius / request.norm,
         "q_lower": _shifted(certificate.q_lower, d, certificate.sigma),
         "p_lower": None if certificate.p_lower is None else _shifted(certificate.p_lower, d, certificate.sigma),
     }
-    return _derived(certificate.model_copy(update=update), asked, neighbour)
+    return _derived(certificate.model_copy(update=update), request, neighbour)
 
 
-def _derived(certificate: Certificate, asked: Asked, neighbour: Neighbour) -> Certificate:
+def _derived(certificate: Certificate, request: Request, neighbour: Neighbour) -> Certificate:
     """Name the request and the source."""
     warning = (
         f"near hit: derived from the certificate of images {neighbour.images}, at distance {neighbour.distance:.4f}"
     )
     return certificate.model_copy(
         update={
-            "image_sha256": asked.hashes,
+            "image_sha256": request.hashes,
             "derived_from": neighbour.images,
             "distance": neighbour.distance,
             "warnings": (*certificate.warnings, warning),

@@ -4,9 +4,9 @@ from guardrail.oracles.asking.judge import JudgeOracle
 from guardrail.oracles.asking.safeguard import SafeguardOracle
 from guardrail.oracles.base import Oracle, RepresentativeOracle, SelectingOracle
 from guardrail.oracles.ensemble import EnsembleOracle
-from guardrail.oracles.meaning.chat_equivalence import ChatEquivalenceJudge
-from guardrail.oracles.meaning.embeddings import EmbeddingJudge
-from guardrail.oracles.meaning.entailment import EntailmentJudge
+from guardrail.oracles.meaning.chat_equivalence import ChatComparison
+from guardrail.oracles.meaning.embeddings import EmbeddingComparison
+from guardrail.oracles.meaning.entailment import EntailmentComparison
 from guardrail.oracles.meaning.equivalence import EquivalenceOracle
 from guardrail.oracles.refusal.oracle import RefusalOracle
 from guardrail.oracles.remembering import RememberingOracle
@@ -17,10 +17,10 @@ from guardrail.oracles.words.lexicon import LexiconOracle
 
 __all__ = [
     "ActionOracle",
-    "ChatEquivalenceJudge",
-    "EmbeddingJudge",
+    "ChatComparison",
+    "EmbeddingComparison",
     "EnsembleOracle",
-    "EntailmentJudge",
+    "EntailmentComparison",
     "EquivalenceOracle",
     "IllegibleOracle",
     "JudgeOracle",

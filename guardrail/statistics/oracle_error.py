@@ -49,17 +49,14 @@ class ContradictedAssumptionError(GuardrailError, ValueError):
 
 
 class LabelledAnswer(NamedTuple):
-    """One judged answer, with the truth beside the oracle's word.
-
-    Attributes:
-        request: identifies the request that was answered.
-        truth: class of the answer, by a label that is taken to be true.
-        judged: class the oracle gave it.
-    """
+    """One judged answer, with the truth beside the oracle's word."""
 
     request: Hashable
+    """Identifies the request that was answered."""
     truth: str
+    """Class of the answer, by a label that is taken to be true."""
     judged: str
+    """Class the oracle gave it."""
 
 
 class LabelledAnswers(BaseModel):
@@ -68,32 +65,30 @@ class LabelledAnswers(BaseModel):
     They bound the average error rate of the population of requests they came from. That this rate also holds for the
     request at hand is an assumption (*transfer*) that no error probability covers, and an attacker picks requests where
     the oracle errs. So the record stays with the model, and with the certificate.
-
-    Attributes:
-        certified_class: the class A.
-        said_a_is_a: answers that are A and were called A.
-        said_a_is_other: answers that are not A but were called A.
-        said_other_is_a: answers that are A but were not called A.
-        said_other_is_other: answers that are not A and were not called A.
-        population: what requests the answers were drawn from.
-        vlm: the model that gave the answers.
-        oracle: name of the oracle that judged them; None leaves unchecked that it is the one in use.
-        labels_sha256: hash of the labelled answers, 64 hexadecimal digits.
-        held_out: the answers had no part in choosing the oracle, its threshold, or the error model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     certified_class: str
+    """The class A."""
     said_a_is_a: int = Field(ge=0)
+    """Answers that are A and were called A."""
     said_a_is_other: int = Field(ge=0)
+    """Answers that are not A but were called A."""
     said_other_is_a: int = Field(ge=0)
+    """Answers that are A but were not called A."""
     said_other_is_other: int = Field(ge=0)
+    """Answers that are not A and were not called A."""
     population: str = Field(min_length=1)
+    """What requests the answers were drawn from."""
     vlm: str = Field(min_length=1)
+    """The model that gave the answers."""
     oracle: str | None = None
+    """Name of the oracle that judged them; None leaves unchecked that it is the one in use."""
     labels_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """Hash of the labelled answers, 64 hexadecimal digits."""
     held_out: bool
+    """The answers had no part in choosing the oracle, its threshold, or the error model."""
 
     @classmethod
     def count(
@@ -157,14 +152,7 @@ class LabelledAnswers(BaseModel):
 
 
 class _ErrorModel(BaseModel, ABC):
-    """A model of the oracle's errors.
-
-    Attributes:
-        alpha_oracle: probability that the rates are no bounds, spent when they were estimated; 0 if they are asserted.
-            A certificate's error probability is that of its draws plus this. It is one coin for all certificates that
-            use the same labels, not a fresh one for each.
-        labels: the labelled answers the rates were estimated from; None if they are asserted.
-    """
+    """A model of the oracle's errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -172,7 +160,11 @@ class _ErrorModel(BaseModel, ABC):
     """Whether errors must be independent over the draws, which judgements remembered per answer are not."""
 
     alpha_oracle: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Probability that the rates are no bounds, spent when they were estimated; 0 if they are asserted. A certificate's
+    error probability is that of its draws plus this. It is one coin for all certificates that use the same labels, not
+    a fresh one for each."""
     labels: LabelledAnswers | None = None
+    """The labelled answers the rates were estimated from; None if they are asserted."""
 
     @model_validator(mode="after")
     def _estimates_spend(self) -> Self:
@@ -328,15 +320,13 @@ class SymmetricError(_ErrorModel):
 
     Then `p = (q − ε)/(1 − 2ε)`, which for `q > 1/2` *grows* with ε: an over-estimated ε claims too much, so the rate is
     bounded from below.
-
-    Attributes:
-        rate_lower: lower bound on ε, in [0, 1/2).
     """
 
     kind: Literal["symmetric"] = "symmetric"
     assumes_independence: ClassVar[bool] = True
 
     rate_lower: float = Field(ge=0.0)
+    """Lower bound on ε, in [0, 1/2)."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -397,20 +387,18 @@ class ClassConditionalError(_ErrorModel):
 
     Then `p = (q − a)/(1 − a − b)`, which falls with a and grows with b: a is bounded from above, b from below. `b = 0`
     is always valid.
-
-    Attributes:
-        false_a_upper: upper bound on `a = P(oracle says A | answer is not A)`, in [0, 1).
-        missed_a_lower: lower bound on `b = P(oracle does not say A | answer is A)`, in [0, 1); their sum is below 1.
-        certified_class: the class A that asserted rates are about; a and b change roles between two classes, so it
-            must be given where more than one class is tested. Of estimated rates, the labels say it.
     """
 
     kind: Literal["class_conditional"] = "class_conditional"
     assumes_independence: ClassVar[bool] = True
 
     false_a_upper: float = Field(ge=0.0, le=1.0)
+    """Upper bound on `a = P(oracle says A | answer is not A)`, in [0, 1)."""
     missed_a_lower: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Lower bound on `b = P(oracle does not say A | answer is A)`, in [0, 1); their sum is below 1."""
     certified_class: str | None = None
+    """The class A that asserted rates are about; a and b change roles between two classes, so it must be given where
+    more than one class is tested. Of estimated rates, the labels say it."""
 
     @property
     def about(self) -> str | None:
@@ -481,40 +469,35 @@ class ClassConditionalError(_ErrorModel):
 
 
 class Derivation(BaseModel):
-    """How a rate follows from the rates of other oracles, of which the one it is about is made.
-
-    Attributes:
-        oracle: name of the oracle that the derived rate is about.
-        certified_class: the class A.
-        rule: the derivation, in words.
-        assumption: what it takes to be true beyond the rates it starts from; None: nothing.
-        members: the error models it starts from, with their labels.
-    """
+    """How a rate follows from the rates of other oracles, of which the one it is about is made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     oracle: str
+    """Name of the oracle that the derived rate is about."""
     certified_class: str
+    """The class A."""
     rule: str
+    """The derivation, in words."""
     assumption: str | None = None
+    """What it takes to be true beyond the rates it starts from; None: nothing."""
     members: tuple[WorstCaseError | ClassConditionalError, ...] = Field(min_length=1)
+    """The error models it starts from, with their labels."""
 
 
 class WorstCaseError(_ErrorModel):
     """`P[oracle says A and the answer is not A] ≤ ε` over one draw, whatever the pattern over answers: `p ≥ q − ε`.
 
     The default once an error rate is bounded, and the only model that covers remembered judgements.
-
-    Attributes:
-        rate_upper: upper bound on ε, in [0, 1/2).
-        derivation: where the rate comes from if it was derived from other oracles' rates; None: it was not.
     """
 
     kind: Literal["worst_case"] = "worst_case"
     assumes_independence: ClassVar[bool] = False
 
     rate_upper: float = Field(ge=0.0)
+    """Upper bound on ε, in [0, 1/2)."""
     derivation: Derivation | None = None
+    """Where the rate comes from if it was derived from other oracles' rates; None: it was not."""
 
     @model_validator(mode="after")
     def _members_spend(self) -> Self:

@@ -85,15 +85,12 @@ class ProbabilityDistribution(Protocol):
 
 @dataclass(frozen=True)
 class UniformDistribution:
-    """`p` uniform on [`low`, `high`), as in the paper's analysis.
-
-    Attributes:
-        low: at least 0.
-        high: above `low`, at most 1.
-    """
+    """`p` uniform on [`low`, `high`), as in the paper's analysis."""
 
     low: float = 0.5
+    """At least 0."""
     high: float = 1.0
+    """Above `low`, at most 1."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.low < self.high <= 1.0:
@@ -125,15 +122,12 @@ class UniformDistribution:
 
 @dataclass(frozen=True)
 class BetaDistribution:
-    """`p` beta distributed.
-
-    Attributes:
-        a: weight of successes, positive.
-        b: weight of failures, positive.
-    """
+    """`p` beta distributed."""
 
     a: float
+    """Weight of successes, positive."""
     b: float
+    """Weight of failures, positive."""
 
     def __post_init__(self) -> None:
         if not (0.0 < self.a < math.inf and 0.0 < self.b < math.inf):
@@ -167,14 +161,12 @@ class EmpiricalDistribution:
 
     A value of exactly 1 is a fine probability at any finite n, but its radius at n → ∞ is infinite, so nothing can be
     compared with that limit: `limit_radius` refuses. Give lower bounds on `p` as values, or cap them.
-
-    Attributes:
-        values: probabilities in [0, 1], at least one.
-        cap: values above it are lowered to it, in (0, 1); None leaves them.
     """
 
     values: tuple[float, ...]
+    """Probabilities in [0, 1], at least one."""
     cap: float | None = None
+    """Values above it are lowered to it, in (0, 1); None leaves them."""
 
     def __init__(self, values: ArrayLike, cap: float | None = None) -> None:
         flat = np.asarray(values, dtype=np.float64).ravel()
@@ -229,23 +221,20 @@ class EmpiricalDistribution:
 
 @dataclass(frozen=True)
 class ScalingPoint:
-    """What n draws of the fixed-sample method achieve.
-
-    Attributes:
-        draws: n.
-        mean_radius: mean certified radius in units of σ, abstentions counted as 0.
-        retained: `mean_radius` over its limit at n → ∞.
-        law: what the paper's law says `retained` is.
-        certified_share: share of requests with a bound above 1/2.
-        abstention: the rest.
-    """
+    """What n draws of the fixed-sample method achieve."""
 
     draws: int
+    """n, the number of draws."""
     mean_radius: float
+    """Mean certified radius in units of σ, abstentions counted as 0."""
     retained: float
+    """`mean_radius` over its limit at n → ∞."""
     law: float
+    """What the paper's law says `retained` is."""
     certified_share: float
+    """Share of requests with a bound above 1/2."""
     abstention: float
+    """Share of requests without one."""
 
 
 def scaling_point(draws: int, alpha: float, distribution: ProbabilityDistribution) -> ScalingPoint:
@@ -276,15 +265,12 @@ def scaling_point(draws: int, alpha: float, distribution: ProbabilityDistributio
 
 @dataclass(frozen=True)
 class Operation:
-    """What a design does for a request drawn at random.
-
-    Attributes:
-        power: probability that the target is certified.
-        mean_draws: expected number of draws.
-    """
+    """What a design does for a request drawn at random."""
 
     power: float
+    """Probability that the target is certified."""
     mean_draws: float
+    """Expected number of draws."""
 
 
 def operation(
@@ -351,27 +337,24 @@ def _stopping_shares(
 
 @dataclass(frozen=True)
 class Plan:
-    """A number of draws for a target radius, and what it costs.
-
-    Attributes:
-        target_radius: L2 norm, in units of pixel values in [0, 1].
-        sigma: standard deviation of the noise, same units.
-        alpha: error probability of a certificate.
-        target_q: `Φ(target_radius/σ)`, which the bound has to exceed.
-        attainable: share of requests whose true radius exceeds the target; no number of draws certifies more.
-        fixed: the fixed-sample method at the planned number of draws.
-        bound: the confidence sequence with that budget.
-        early: the same requests with early stopping.
-    """
+    """A number of draws for a target radius, and what it costs."""
 
     target_radius: float
+    """L2 norm, in units of pixel values in [0, 1]."""
     sigma: float
+    """Standard deviation of the noise, same units."""
     alpha: float
+    """Error probability of a certificate."""
     target_q: float
+    """`Φ(target_radius/σ)`, which the bound has to exceed."""
     attainable: float
+    """Share of requests whose true radius exceeds the target; no number of draws certifies more."""
     fixed: Operation
+    """The fixed-sample method at the planned number of draws."""
     bound: ConfidenceSequence
+    """The confidence sequence with that budget."""
     early: Operation
+    """The same requests with early stopping."""
 
     @property
     def draws(self) -> int:

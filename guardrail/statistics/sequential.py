@@ -64,13 +64,10 @@ class Spending(Protocol):
 
 @dataclass(frozen=True)
 class PowerSpending:
-    """Spend `fraction ** exponent`: the smaller the exponent, the more error is left to the early looks.
-
-    Attributes:
-        exponent: positive and finite.
-    """
+    """Spend `fraction ** exponent`: the smaller the exponent, the more error is left to the early looks."""
 
     exponent: float
+    """Positive and finite."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.exponent < math.inf:
@@ -160,15 +157,12 @@ class LowerBound(Protocol):
 
 @dataclass(frozen=True)
 class FixedSample:
-    """Clopper–Pearson as a sequence of one look: the method of the paper, and of Cohen et al. (2019).
-
-    Attributes:
-        samples: number of draws n, at least 1; all are drawn before the bound is taken.
-        alpha: probability that the bound exceeds the truth, in (0, 1).
-    """
+    """Clopper–Pearson as a sequence of one look: the method of the paper, and of Cohen et al. (2019)."""
 
     samples: int
+    """Number of draws n, at least 1; all are drawn before the bound is taken."""
     alpha: float
+    """Probability that the bound exceeds the truth, in (0, 1)."""
     method: ClassVar[str] = "fixed"
 
     def __post_init__(self) -> None:
@@ -213,19 +207,17 @@ class ConfidenceSequence:
     The table costs about `cells · budget²` operations: tenths of a second at a budget of 100, up to five seconds at
     1000. It is built on first use, once per looks and levels, and kept; a bound is then read in about a microsecond.
 
-    Attributes:
-        looks: numbers of draws after which the bound may be taken, strictly increasing, at least 1. Fixed before the
-            first draw; `K` counts the draws with *index* 1 to `look`, all of them finished.
-        alpha: probability that the bound exceeds the truth at any look, at most; in (0, 1).
-        spending: share of `alpha` that may be spent up to a fraction of the last look.
-
     Raises:
         ValueError: looks, `alpha` or spending outside these ranges.
     """
 
     looks: Sequence[int]
+    """Numbers of draws after which the bound may be taken, strictly increasing, at least 1. Fixed before the first
+    draw; `K` counts the draws with *index* 1 to `look`, all of them finished."""
     alpha: float
+    """Probability that the bound exceeds the truth at any look, at most; in (0, 1)."""
     spending: Spending = DEFAULT_SPENDING
+    """Share of `alpha` that may be spent up to a fraction of the last look."""
     method: ClassVar[str] = "sequential"
 
     def __post_init__(self) -> None:

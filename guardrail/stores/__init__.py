@@ -1,6 +1,7 @@
 """Stores of certificates."""
 
-from guardrail.stores.base import CertificateKey, CertificateStore, StoreStats
+from guardrail.request import CertificateKey
+from guardrail.stores.base import CertificateStore, StoreStats
 from guardrail.stores.memory import MemoryStore
 from guardrail.stores.redis.store import RedisStore
 from guardrail.stores.signing import Signer

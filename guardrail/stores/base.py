@@ -2,48 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from guardrail.certify.certificate import CERTIFICATE_VERSION, Certificate
-from guardrail.images.pictures import InputImage
+from guardrail.certify.certificate import Certificate
+from guardrail.request import CertificateKey
 from guardrail.stores.signing import Cause, RejectedEntryError, Signer
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateKey:
-    """Image hash first, then a digest of everything else that the verdict depends on.
-
-    A certificate is never served for another prompt, model, oracle or smoothing, and all certificates of one image
-    stand together.
-    """
-
-    images: str
-    """SHA-256 (hex) of the image's canonical pixels; for several images, of their hashes in order."""
-    context: str
-    """SHA-256 (hex) of format version, prompt, model, oracle and smoothing."""
-
-    @classmethod
-    def of(cls, images: Sequence[InputImage | str], context: str) -> CertificateKey:
-        """Make the key of a request, from its images or their hashes."""
-        return cls(joint_hash([image if isinstance(image, str) else image.sha256 for image in images]), context)
-
-    def __str__(self) -> str:
-        return f"{self.prefix(self.images)}{self.context}"
-
-    @staticmethod
-    def prefix(images: str) -> str:
-        """Return what the names of all certificates of these images begin with."""
-        return f"guardrail:v{CERTIFICATE_VERSION}:certificate:{images}:"
-
-
-def joint_hash(hashes: Sequence[str]) -> str:
-    """Return the hash that stands for a request's images: the image's own, or that of several in order."""
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 @runtime_checkable

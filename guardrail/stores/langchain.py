@@ -9,7 +9,8 @@ from langchain_core.stores import BaseStore
 
 from guardrail.certify.certificate import Certificate
 from guardrail.errors import ConfigurationError, StoreError
-from guardrail.stores.base import CertificateKey, StoreStats, open_certificate, seal_certificate
+from guardrail.request import CertificateKey
+from guardrail.stores.base import StoreStats, open_certificate, seal_certificate
 from guardrail.stores.redis.connection import RedisConnection
 from guardrail.stores.signing import MAX_ENTRY, RejectedEntryError, Signed, Signer
 

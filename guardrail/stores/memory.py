@@ -8,7 +8,8 @@ from collections import OrderedDict
 
 from guardrail.certify.certificate import Certificate
 from guardrail.errors import ConfigurationError
-from guardrail.stores.base import CertificateKey, StoreStats
+from guardrail.request import CertificateKey
+from guardrail.stores.base import StoreStats
 
 
 class MemoryStore:

@@ -13,8 +13,7 @@ from typing import Protocol, runtime_checkable
 from guardrail.callers import current_caller
 from guardrail.certify.certificate import Certificate
 from guardrail.errors import ModelError, OracleError, StoreError
-from guardrail.policy import Source
-from guardrail.stores.base import CertificateKey
+from guardrail.request import CertificateKey, Source
 
 logger = logging.getLogger(__name__)
 

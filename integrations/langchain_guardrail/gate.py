@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 import logging
 import sys
@@ -20,7 +19,6 @@ from pydantic import ValidationError
 from guardrail.errors import ConfigurationError, ImageError
 from guardrail.guard import Guard
 from guardrail.images.pictures import InputImage, load_images
-from guardrail.models.scheduling import Scheduler
 from guardrail.policy import Decision
 from guardrail.stores import MemoryStore
 from langchain_guardrail.blocked import REFUSAL, GuardrailBlocked, Refusal
@@ -131,21 +129,12 @@ class Gate:
         """Return a gate on which the steps of an agent reuse the certificate, also where the guard has no store."""
         if self.guard.store is not None:
             return self
-        guard = copy.copy(self.guard)
-        guard.store = MemoryStore(_REMEMBERED, _REMEMBERED_SECONDS)
-        return replace(self, guard=guard)
+        return replace(self, guard=self.guard.with_store(MemoryStore(_REMEMBERED, _REMEMBERED_SECONDS)))
 
     @contextmanager
     def together(self) -> Iterator[Gate]:
         """Yield a gate on which the draws of concurrent requests share the model's batches."""
-        model = self.guard.classifier.model
-        if isinstance(model, Scheduler) or hasattr(model, "aanswer"):  # it packs them itself, or sends one call a draw
-            yield self
-            return
-        guard = copy.copy(self.guard)
-        guard.classifier = copy.copy(guard.classifier)
-        with Scheduler(model) as scheduler:
-            guard.classifier.model = scheduler
+        with self.guard.together() as guard:
             yield replace(self, guard=guard)
 
     def run(

@@ -60,7 +60,7 @@ def main(
     )
     sign = sample_sign(np.random.default_rng(0), "held_out", words=["tea"], contrast=(0.5, 0.5))
     image = InputImage.load(draw_sign(sign))
-    inputs = model._inputs(classifier.draws([image], Prompt.of(PROMPT, 1), range(samples)))
+    inputs = model._inputs(classifier.draws(classifier.request(image, PROMPT), range(samples)))
     ways: dict[str, Callable[[], object]] = {
         GUARDRAIL: lambda: classifier.certify(image, PROMPT),
         EARLY: lambda: early.certify(image, PROMPT),
@@ -127,14 +127,14 @@ def stages(
 ) -> Table:
     """Where the time of one certificate goes, each stage on its own."""
     prompt = Prompt.of(PROMPT, 1)
-    draws = classifier.draws([image], prompt, range(samples))
+    draws = classifier.draws(classifier.request(image, prompt), range(samples))
     answers = model.answer(draws)
     inputs = model._inputs(draws)
 
     options: dict[str, Any] = {"temperature": 0.0, "end_tokens": model._end_tokens(), "pad_token": 0}
 
     parts: dict[str, Callable[[], object]] = {
-        "resize": lambda: classifier.draws([image], prompt, range(1)),
+        "resize": lambda: classifier.draws(classifier.request(image, prompt), range(1)),
         "noise": lambda: [draw.images() for draw in draws],
         "noise and tensors": lambda: model._inputs(draws),
         "generate, the library's": lambda: bare_generate(model, inputs),

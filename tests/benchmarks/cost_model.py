@@ -22,7 +22,7 @@ import torch
 import typer
 from matplotlib.figure import Figure
 
-from guardrail import InputImage, Prompt, SmoothedClassifier, Smoothing
+from guardrail import InputImage, SmoothedClassifier, Smoothing
 from guardrail.bundled.oracle import bundled_oracle
 from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.models import BundledVLM, VisionLanguageModel
@@ -62,7 +62,7 @@ def main(
 def batch_seconds(model: BundledVLM, image: InputImage, size: int, repeats: int) -> float:
     """Median seconds to answer a batch of draws, noise included."""
     classifier = SmoothedClassifier(model, bundled_oracle(), Smoothing(samples=size))
-    draws = classifier.draws([image], Prompt.of(PROMPT, 1), range(size))
+    draws = classifier.draws(classifier.request(image, PROMPT), range(size))
     model.answer(draws)
     return statistics.median(timed(lambda: model.answer(draws)) for _ in range(repeats))
 

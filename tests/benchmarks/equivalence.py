@@ -6,7 +6,7 @@ Captions: sampled (temperature 0.7), so that each sign gets several wordings; th
 and certified on 100 fresh ones, by sentence embeddings (all-MiniLM-L6-v2). The similarity threshold was chosen, as
 `guardrail oracle threshold` does, on labelled captions of words that are not on these signs. 'said' is the share of the
 100 captions that do name the representative's word; beside it Algorithm 2 of the paper, which clusters and counts the
-same draws with the same judge, and exact matching, which knows no meaning.
+same draws with the same comparison, and exact matching, which knows no meaning.
 
 Actions: greedy, the robot's commands by their words; beside it Algorithm 2 with the embeddings, for which 'turn left'
 and 'turn right' are alike (0.89): in how many of its main clusters several actions were merged. It spends all of alpha
@@ -35,8 +35,8 @@ from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.experiments.algorithm2 import algorithm_2, merge_votes
 from guardrail.measuring.threshold import LabelledPair, SimilarityThreshold, calibrate
 from guardrail.models import BundledVLM
-from guardrail.oracles import EmbeddingJudge, EquivalenceOracle
-from guardrail.oracles.meaning.equivalence import EQUIVALENT, Pair, ask
+from guardrail.oracles import EmbeddingComparison, EquivalenceOracle
+from guardrail.oracles.meaning.equivalence import EQUIVALENT, Pair, compare
 from guardrail.oracles.meaning.similarity import SentenceEncoder
 from tests.kit.embedding_model import minilm
 
@@ -45,10 +45,10 @@ SMOOTHING = Smoothing(sigma=0.5, samples=100, alpha=0.001, key=b"equivalence ben
 
 
 class Remembered:
-    """Says by a judge whether two answers are equivalent, and asks it once about each pair."""
+    """Says whether two answers are equivalent, and has each pair compared once."""
 
-    def __init__(self, judge: EmbeddingJudge) -> None:
-        self.judge = judge
+    def __init__(self, comparison: EmbeddingComparison) -> None:
+        self.comparison = comparison
         self.known: dict[tuple[str, str], bool] = {}
 
     def learn(self, answers: list[str]) -> None:
@@ -57,7 +57,7 @@ class Remembered:
         self.known.update(
             {
                 (p.answer, p.representative): label == EQUIVALENT
-                for p, label in zip(pairs, ask(self.judge, pairs), strict=True)
+                for p, label in zip(pairs, compare(self.comparison, pairs), strict=True)
             }
         )
 
@@ -74,14 +74,14 @@ def main(
     start, console = time.perf_counter(), Console()
     shown = world.WORDS[::2]
     threshold = choose_threshold(SentenceEncoder(minilm()), [word for word in world.WORDS if word not in shown])
-    judge = EmbeddingJudge(SentenceEncoder(minilm()), threshold)
+    comparison = EmbeddingComparison(SentenceEncoder(minilm()), threshold)
     false, missed = threshold.held_out.false_equivalent, threshold.held_out.missed
     console.print(
         f"threshold {threshold.threshold:.4f}; on held-out pairs {false.count} of {false.total} falsely equivalent, "
         f"{missed.count} of {missed.total} missed"
     )
-    console.print(captions(judge, [shown[i % len(shown)] for i in range(signs)], temperature))
-    console.print(actions(judge, [word for word in world.COMMANDS for _ in range(robots)]))
+    console.print(captions(comparison, [shown[i % len(shown)] for i in range(signs)], temperature))
+    console.print(actions(comparison, [word for word in world.COMMANDS for _ in range(robots)]))
     console.print(f"{time.perf_counter() - start:.0f} s")
 
 
@@ -99,7 +99,7 @@ def sign(word: str, seed: int) -> InputImage:
     return InputImage.load(draw_sign(sample_sign(rng, "held_out", words=[word], contrast=(0.5, 0.9))))
 
 
-def captions(judge: EmbeddingJudge, words: list[str], temperature: float) -> Table:
+def captions(comparison: EmbeddingComparison, words: list[str], temperature: float) -> Table:
     """Certify the main meaning of each sign's captions."""
     table = Table(title="Captions", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in (
@@ -115,14 +115,15 @@ def captions(judge: EmbeddingJudge, words: list[str], temperature: float) -> Tab
         "exact",
     ):
         table.add_column(name, justify="left" if name == "representative" else "right", no_wrap=True)
-    model, oracle = BundledVLM(temperature=temperature), EquivalenceOracle(judge, candidates=20)
+    model, oracle = BundledVLM(temperature=temperature), EquivalenceOracle(comparison, candidates=20)
     classifier = SmoothedClassifier(model, oracle, SMOOTHING)
-    remembered = Remembered(judge)
+    remembered = Remembered(comparison)
     certified: list[Certificate] = []
     for seed, word in enumerate(words):
         x, prompt = sign(word, seed), Prompt.of(CAPTION, 1)
-        selection = [a.text for a in model.answer(classifier.draws([x], prompt, range(20), purpose="selection"))]
-        said = [a.text for a in model.answer(classifier.draws([x], prompt, range(100)))]
+        request = classifier.request(x, prompt)
+        selection = [a.text for a in model.answer(classifier.draws(request, range(20), "selection"))]
+        said = [a.text for a in model.answer(classifier.draws(request, range(100)))]
         remembered.learn(said)
         certificate, naive = classifier.certify(x, prompt), algorithm_2(classifier, x, prompt, remembered)
         representative = certificate.representative or ""
@@ -143,7 +144,7 @@ def captions(judge: EmbeddingJudge, words: list[str], temperature: float) -> Tab
     return table
 
 
-def actions(judge: EmbeddingJudge, words: list[str]) -> Table:
+def actions(comparison: EmbeddingComparison, words: list[str]) -> Table:
     """Certify the robot's actions, by words and by naive clustering."""
     table = Table(title="Actions", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in (
@@ -158,11 +159,11 @@ def actions(judge: EmbeddingJudge, words: list[str]) -> Table:
         table.add_column(name, justify="right")
     model, oracle = BundledVLM(), action_oracle()
     classifier = SmoothedClassifier(model, oracle, SMOOTHING)
-    remembered = Remembered(judge)
+    remembered = Remembered(comparison)
     rows: list[tuple[str, Certificate, Certificate, int]] = []
     for seed, word in enumerate(words):
         x, prompt = sign(word, seed), Prompt.of(ROBOT, 1)
-        said = [a.text for a in model.answer(classifier.draws([x], prompt, range(100)))]
+        said = [a.text for a in model.answer(classifier.draws(classifier.request(x, prompt), range(100)))]
         remembered.learn(said)
         naive = algorithm_2(classifier, x, prompt, remembered)
         together = {world.action(text) for text in merge_votes(said, remembered)[0].members}

@@ -67,13 +67,13 @@ def variants(original: int, resolution: int, console: Console, *, full_range: bo
     white = np.full((original, original, 3), 255, np.uint8)
     first = guard.check(InputImage(white), "?", client="owner").certificate
     assert first is not None
-    x = guard.classifier.resized([InputImage(white)])[0]
+    x = guard.classifier.request(InputImage(white), "?").resized[0]
     within = beyond = free = drawn = refused = wrong = 0
     for _ in range(count):
         pixels = white.copy()
         pixels[tuple(rng.integers(0, original, 2))] = 0 if full_range else rng.integers(0, 256, 3)
         variant = InputImage(pixels)
-        d = float(np.linalg.norm(x - guard.classifier.resized([variant])[0]))
+        d = float(np.linalg.norm(x - guard.classifier.request(variant, "?").resized[0]))
         before = sum(model.batches)
         decision = guard.check(variant, "?", client="mallory")
         cost = sum(model.batches) - before

@@ -101,7 +101,7 @@ def test_the_second_ask_hits(model: BundledVLM) -> None:
 def test_captions_vary_when_sampled_and_repeat_under_the_key(model: BundledVLM) -> None:
     sampled = BundledVLM(temperature=1.0, device="cpu")
     classifier = SmoothedClassifier(sampled, bundled_oracle(), Smoothing(sigma=0.1, samples=20, key=KEY))
-    draws = classifier.draws([sign("tea")], Prompt.of("Describe the sign.", 1), range(20))
+    draws = classifier.draws(classifier.request(sign("tea"), "Describe the sign."), range(20))
     captions = [answer.text for answer in sampled.answer(draws)]
     assert len(set(captions)) >= 3
     assert captions == [answer.text for answer in sampled.answer(draws)]

@@ -111,7 +111,8 @@ class TestStopping:
         smoothed = classifier(vlm(0.9))
         prompt = Prompt.of("?", 1)
         assert smoothed.context(prompt, 0.1) != smoothed.context(prompt, 0.2) != smoothed.context(prompt)
-        first, second = (smoothed.draws([IMAGE], prompt, [0], target)[0].images()[0] for target in (0.1, 0.2))
+        requests = (smoothed.request(IMAGE, prompt, target) for target in (0.1, 0.2))
+        first, second = (smoothed.draws(request, [0])[0].images()[0] for request in requests)
         assert not np.array_equal(first, second)
 
 
@@ -130,7 +131,7 @@ def test_certificates_that_stop_early_are_false_at_most_at_rate_alpha() -> None:
     for run in range(runs):
         certificate = smoothed.certify(IMAGE, f"run {run}", distance)
         false += certificate.verdict is Verdict.HARMLESS and certificate.radius > distance
-        draws = smoothed.draws([IMAGE], Prompt.of(f"run {run}", 1), range(60), distance)
+        draws = smoothed.draws(smoothed.request(IMAGE, f"run {run}", distance), range(60))
         good = np.cumsum([answer.text == "good" for answer in model.answer(draws)])
         naive += any(binom.sf(k - 1, n, q) < alpha for n, k in enumerate(good.tolist(), 1) if n >= 5)
     limit = binom.ppf(1 - 1e-6, runs, alpha)
@@ -182,7 +183,7 @@ class TestClassRules:
         smoothed = classifier(model, self.ACTIONS, class_rule="selection")
         prompt = Prompt.of("?", 1)
         estimation, selection = (
-            smoothed.draws([IMAGE], prompt, [0], purpose=purpose)[0].images()[0]
+            smoothed.draws(smoothed.request(IMAGE, prompt), [0], purpose)[0].images()[0]
             for purpose in ("estimation", "selection")
         )
         assert not np.array_equal(estimation, selection)

@@ -135,13 +135,13 @@ class TestDraws:
 
     @staticmethod
     def _noise(classifier: SmoothedClassifier, image: InputImage, prompt: str) -> np.ndarray:
-        draw = classifier.draws([image], Prompt.of(prompt, 1), [0])[0]
+        draw = classifier.draws(classifier.request(image, prompt), [0])[0]
         return draw.images()[0] - image.pixels.astype(np.float32) / 255
 
     def test_draws_do_not_depend_on_their_batch(self) -> None:
         base = classifier(HalfSpaceVLM(24.3))
-        together = base.draws([picture(128)], Prompt.of("?", 1), range(10))
-        alone = base.draws([picture(128)], Prompt.of("?", 1), [7])
+        together = base.draws(base.request(picture(128), "?"), range(10))
+        alone = base.draws(base.request(picture(128), "?"), [7])
         assert np.array_equal(together[7].images()[0], alone[0].images()[0])
         assert together[7].sampling_seed == alone[0].sampling_seed
 

@@ -63,9 +63,8 @@ def test_an_oracle_that_looks_at_the_clean_image_is_not_smoothed() -> None:
     """
     x = InputImage(np.full((2, 2, 3), 128, np.uint8))
     smoothed = SmoothedClassifier(HalfSpaceVLM(0.0), ORACLE, Smoothing(key=b"k" * 16))
-    from guardrail import Prompt
 
-    (draw,) = smoothed.draws([x], Prompt.of("?", 1), [0])
+    (draw,) = smoothed.draws(smoothed.request(x, "?"), [0])
     assert {name for name in dir(Draw) if not name.startswith("_")} == {
         "images",
         "index",
@@ -119,7 +118,7 @@ class TestAlgorithm2:
         assert certificate.verdict is Verdict.CERTIFIED
         assert certificate.certified_class == "good"
         assert not certificate.rigorous
-        assert list(Policy().judge(certificate)) == [Reason.ABSTAINED]
+        assert list(Policy().decide(certificate)) == [Reason.ABSTAINED]
 
     @pytest.mark.simulation
     def test_chosen_on_its_own_draws_it_is_false_more_often_than_alpha(self) -> None:

@@ -39,7 +39,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(len(pictures))
         return pictures
 
-    monkeypatch.setattr("guardrail.guard.load_images", counting)
+    monkeypatch.setattr("guardrail.request.load_images", counting)
     return calls
 
 

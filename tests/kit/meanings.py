@@ -1,4 +1,4 @@
-"""A model and judges of which everything is known, for tests of equivalence."""
+"""A model and comparisons of which everything is known, for tests of equivalence."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class SayingVLM:
 
 
 @dataclass
-class RuleJudge:
+class RuleComparison:
     """Says `equivalent` where a rule holds for (answer, representative), and remembers what it was asked."""
 
     rule: Callable[[str, str], bool]
     name: str = "rule"
     asked: list[Pair] = field(default_factory=list)
 
-    def judge(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
+    def compare(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
         self.asked += pairs
         return [EQUIVALENT if self.rule(pair.answer, pair.representative) else DIFFERENT for pair in pairs]
 

@@ -9,12 +9,12 @@ from guardrail import Guard, Policy, Smoothing
 from guardrail.oracles import EquivalenceOracle
 from langchain_guardrail import GuardedRunnable, get_decision
 from tests.kit.chains import Chat, content
-from tests.kit.meanings import RuleJudge, SayingVLM, first_word
+from tests.kit.meanings import RuleComparison, SayingVLM, first_word
 
 
 def guard(policy: Policy | None = None) -> Guard:
     says = SayingVLM(lambda u: f"left {u:.3f}")
-    return Guard(says, EquivalenceOracle(RuleJudge(first_word)), smoothing=Smoothing(), policy=policy)
+    return Guard(says, EquivalenceOracle(RuleComparison(first_word)), smoothing=Smoothing(), policy=policy)
 
 
 @pytest.mark.parametrize(("says", "reasons"), [("left surely", ()), ("right", ("answer_mismatch",))])

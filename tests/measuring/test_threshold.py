@@ -20,7 +20,7 @@ from guardrail.measuring.threshold import (
     halves,
     read_pairs,
 )
-from guardrail.oracles import EmbeddingJudge
+from guardrail.oracles import EmbeddingComparison
 from guardrail.oracles.meaning.similarity import SentenceEncoder
 from guardrail.statistics import clopper_pearson_upper
 from tests.kit.captions import captions, write_pairs
@@ -96,11 +96,11 @@ def test_a_threshold_belongs_to_its_model(encoder: SentenceEncoder, tmp_path: Pa
     record, *_ = calibrate(encoder, captions(), data="captions")
     file = tmp_path / "threshold.json"
     record.save(file)
-    assert EmbeddingJudge(encoder, file).threshold == record.threshold
-    assert EmbeddingJudge(encoder, record).name == EmbeddingJudge(encoder, record.threshold).name
+    assert EmbeddingComparison(encoder, file).threshold == record.threshold
+    assert EmbeddingComparison(encoder, record).name == EmbeddingComparison(encoder, record.threshold).name
     other = record.model_copy(update={"model": "another@0123"})
     with pytest.raises(ConfigurationError, match="chosen for another@0123, this model is model@"):
-        EmbeddingJudge(encoder, other)
+        EmbeddingComparison(encoder, other)
 
 
 @pytest.mark.parametrize("content", [b"{}", b"", b'{"version": 7}'])

@@ -105,10 +105,9 @@ class TestAnswers:
             smoothed = SmoothedClassifier(remote, oracle, Smoothing(samples=16, sigma=0.5, key=SecretBytes(b"k" * 16)))
             certificate = smoothed.certify(picture, "Follow the sign.")
             remote.close()
-        from guardrail.images.pictures import load_images
 
         prompt = Prompt.of("Follow the sign.", 1)
-        asked = [_as_sent(draw) for draw in smoothed.draws(load_images(picture), prompt, range(16))]
+        asked = [_as_sent(draw) for draw in smoothed.draws(smoothed.request(picture, prompt), range(16))]
         answers = local.answer(asked)
         expected = Counter(Judgements().of(oracle, answers, prompt))
         assert {label: count for label, count in certificate.counts.items() if count} == expected

@@ -22,7 +22,10 @@ from guardrail import (
 )
 from guardrail.certify.resize import resize_norm
 from guardrail.errors import ConfigurationError, StoreError
-from guardrail.near import Asked, NearHits, NearIndex, Point
+from guardrail.images import ImageLimits
+from guardrail.near import NearHits, NearIndex, Point
+from guardrail.near.hits import Vicinity
+from guardrail.request import Request
 from guardrail.statistics import WorstCaseError
 from guardrail.stores import CertificateKey, MemoryStore, RedisStore, Signer
 from guardrail.stores.redis.points import RedisPoints
@@ -87,16 +90,15 @@ class TestCoverage:
         guard, _ = guarded()
         first = guard.check(InputImage(WHITE), "?").certificate
         assert first is not None
-        context = guard.classifier.context(Prompt.of("?", 1), guard.target_radius)
         assert guard.near is not None
         served: dict[float, Certificate | None] = {}
         for levels in range(1, 60):
             variant = InputImage(flat(250 - levels))
-            asked = Asked.of(CertificateKey(variant.sha256, context), [variant], guard.classifier)
+            request = guard.classifier.request(variant, "?", guard.target_radius)
             store = guard.store
             assert store is not None
             d = distance(InputImage(WHITE), variant)
-            served[d] = guard.near.find(asked, store.get, store.put, guard.policy.refuses)
+            served[d] = guard.near.around(request, store.get, store.put, guard.policy.refuses).covers()
         assert all((near is not None) == (d < first.radius) for d, near in served.items())
         assert len({near is None for near in served.values()}) == 2
 
@@ -211,12 +213,12 @@ class TestCoverage:
     @pytest.mark.parametrize("odd", [{"rigorous": False}, {"derived_from": "a" * 64}])
     def test_an_estimate_and_what_was_itself_derived_cover_nothing(self, odd: dict[str, object]) -> None:
         near, store = NearHits(), MemoryStore()
-        first, second = _asked(WHITE), _asked(flat(249))
-        near.index.add(first.key.context, first.key.images, first.point, 0.5)
+        first, second = _request(WHITE), _request(flat(249))
+        near.index.add(first.key.context, first.key.images, Point.of(first.resized), 0.5)
         store.put(first.key, _certificate(0.5).model_copy(update=odd))
-        assert near.find(second, store.get, store.put, Policy().refuses) is None
+        assert _around(near, second, store).covers() is None
         store.put(first.key, _certificate(0.5))
-        assert near.find(second, store.get, store.put, Policy().refuses) is not None
+        assert _around(near, second, store).covers() is not None
 
     def test_a_store_that_gives_another_requests_certificate_covers_nothing(self) -> None:
         class Confused(MemoryStore):
@@ -266,16 +268,16 @@ class TestRefusals:
 
     def test_a_refusal_near_by_wins_over_a_certificate_that_covers(self) -> None:
         near, store = NearHits(refuse_within=0.3), MemoryStore()
-        certificate, asked, contexts = _certificate(0.9), _asked(WHITE), "c" * 64
+        certificate, asked, contexts = _certificate(0.9), _request(WHITE), "c" * 64
         abstention = certificate.model_copy(
             update={"certified_class": None, "verdict": Verdict.ABSTAIN, "radius": 0.0, "radius_oracle": 0.0}
         )
         for pixels, stored in ((WHITE, certificate), (changed(WHITE, 3, -20).pixels, abstention)):
-            here = _asked(pixels)
+            here = _request(pixels)
             store.put(here.key, stored)
-            near.index.add(contexts, here.key.images, here.point, stored.radius)
-        middle = _asked(changed(WHITE, 3, -10).pixels)
-        found = near.find(middle, store.get, store.put, Policy().refuses)
+            near.index.add(contexts, here.key.images, Point.of(here.resized), stored.radius)
+        middle = _request(changed(WHITE, 3, -10).pixels)
+        found = _around(near, middle, store).covers()
         assert found is not None
         assert found.certified_class is None
         assert asked.key.images != found.derived_from
@@ -287,36 +289,36 @@ class TestContradictions:
     ) -> None:
         near, store = NearHits(), MemoryStore()
         harmless, harmful = _certificate(0.3), _certificate(0.3, harmful=True)
-        first, second = _asked(WHITE), _asked(flat(242))  # 0.43 apart, less than 0.3 + 0.3
-        store.put(first.key, near.admit(first, harmless, store.get, store.put))
+        first, second = _request(WHITE), _request(flat(242))  # 0.43 apart, less than 0.3 + 0.3
+        store.put(first.key, _around(near, first, store).admit(harmless))
         assert store.get(first.key) == harmless
-        admitted = near.admit(second, harmful, store.get, store.put)
+        admitted = _around(near, second, store).admit(harmful)
         store.put(second.key, admitted)
         for certificate in (admitted, store.get(first.key)):
             assert certificate is not None
             assert (certificate.verdict, certificate.certified_class) == (Verdict.ABSTAIN, None)
             assert (certificate.radius, certificate.q_lower, certificate.answer) == (0.0, 0.0, None)
             assert certificate.stop_reason == "contradicted"
-            assert Policy().judge(certificate) == {Reason.ABSTAINED: Action.BLOCK}
+            assert Policy().decide(certificate) == {Reason.ABSTAINED: Action.BLOCK}
         assert "contradicting certificates" in caplog.text
 
     def test_not_where_both_can_be_true(self) -> None:
         near, store = NearHits(), MemoryStore()
-        first, second = _asked(WHITE), _asked(flat(242))
-        store.put(first.key, near.admit(first, _certificate(0.2), store.get, store.put))
+        first, second = _request(WHITE), _request(flat(242))
+        store.put(first.key, _around(near, first, store).admit(_certificate(0.2)))
         harmful = _certificate(0.2, harmful=True)  # 0.43 apart, more than 0.2 + 0.2
-        assert near.admit(second, harmful, store.get, store.put) == harmful
+        assert _around(near, second, store).admit(harmful) == harmful
         same = _certificate(0.9)
-        assert near.admit(second, same, store.get, store.put) == same, "equal verdicts never contradict"
+        assert _around(near, second, store).admit(same) == same, "equal verdicts never contradict"
 
     def test_between_two_that_are_stored_nothing_is_served(self) -> None:
         """Replicas that did not see each other's certificates in time have stored both."""
         near, store = NearHits(refuse_within=0.0), MemoryStore()
-        first, second, between = _asked(WHITE), _asked(flat(242)), _asked(flat(246))
+        first, second, between = _request(WHITE), _request(flat(242)), _request(flat(246))
         for asked, certificate in ((first, _certificate(0.3)), (second, _certificate(0.3, harmful=True))):
             store.put(asked.key, certificate)
-            near.index.add(asked.key.context, asked.key.images, asked.point, 0.3)
-        found = near.find(between, store.get, store.put, Policy().refuses)
+            near.index.add(asked.key.context, asked.key.images, Point.of(asked.resized), 0.3)
+        found = _around(near, between, store).covers()
         assert found is not None
         assert found.certified_class is None
         assert found.stop_reason == "contradicted"
@@ -352,10 +354,12 @@ def _first_beyond(pixels: np.ndarray, step: int, radius: float) -> InputImage:
     return next(variant for variant in variants if distance(InputImage(pixels), variant) >= radius)
 
 
-def _asked(pixels: np.ndarray) -> Asked:
-    picture = InputImage(pixels)
-    point = Point.of([pixels / 255.0])
-    return Asked(CertificateKey(picture.sha256, "c" * 64), point, (picture.sha256,), 1.0)
+def _request(pixels: np.ndarray) -> Request:
+    return Request([InputImage(pixels)], ImageLimits(), Prompt.of("?", 1), "c" * 64, None, pixels.shape[:2], 1024)
+
+
+def _around(near: NearHits, request: Request, store: MemoryStore) -> Vicinity:
+    return near.around(request, store.get, store.put, Policy().refuses)
 
 
 def _certificate(radius: float, *, harmful: bool = False) -> Certificate:

@@ -1,4 +1,4 @@
-"""A small denoiser for the bundled model: proof of denoised smoothing, made by `bundled.denoiser_training`.
+"""A small denoiser for the bundled model, trained by `bundled.training.denoiser`, to show denoised smoothing at work.
 
 It was trained on the signs that the bundled model was trained on, and knows nothing else.
 """
@@ -25,7 +25,7 @@ _MULTIPLE: Final = 2 * _SHRINK
 
 
 class SignDenoiser(nn.Module):
-    """A U-Net on blocks of 4 × 4 pixels that is told the noise level.
+    """A U-Net on blocks of 4 × 4 pixels, with the noise level as one more channel.
 
     Preconditioned as in Karras et al. 2022 (section 5): it predicts what, added to a shrunken copy of the noisy
     picture, gives the clean one, so that it has little to do where there is little noise.
@@ -79,8 +79,8 @@ class SignDenoiser(nn.Module):
         level = sigma.view(-1, 1, 1, 1)
         total = level**2 + SPREAD**2
         blocks = functional.pixel_unshuffle(padded * total.rsqrt(), _SHRINK)
-        told = (level.log() / 4).expand(-1, 1, *blocks.shape[-2:])
-        fine = self.fine(self.stem(torch.cat((blocks, told), dim=1)))
+        level_channel = (level.log() / 4).expand(-1, 1, *blocks.shape[-2:])
+        fine = self.fine(self.stem(torch.cat((blocks, level_channel), dim=1)))
         coarse = self.up(functional.interpolate(self.coarse(self.down(fine)), scale_factor=2.0))
         guess = functional.pixel_shuffle(self.head(self.merge(fine + coarse)), _SHRINK)
         clean = 0.5 + padded * SPREAD**2 / total + guess * level * SPREAD * total.rsqrt()
@@ -102,7 +102,7 @@ class _Block(nn.Module):
 
 
 def denoised(model: VisionLanguageModel, weights: Path = WEIGHTS) -> DenoisedVLM:
-    """Put the bundled denoiser before a model; it helps none but the bundled one.
+    """Put the bundled denoiser before a model; it helps only the bundled one.
 
     Raises:
         ModelError: the weights cannot be loaded.

@@ -17,9 +17,9 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from guardrail.bundled import signs, world
+from guardrail.bundled.model import CHECKPOINT
 from guardrail.statistics import clopper_pearson
 
-CHECKPOINT: Final = Path(__file__).parents[1] / "checkpoint"
 SIGMAS: Final = (0.0, 0.125, 0.25, 0.5)
 BANDS: Final = ((0.25, 0.45), (0.45, 0.7), (0.7, 0.9))
 CERTIFY_SIGMA: Final = 0.5
@@ -39,7 +39,7 @@ class Reading:
     answers: tuple[str, ...]
 
     def share(self) -> float:
-        """Share of draws whose answer is of the right class; for the robot, names the right action."""
+        """Return the share of draws whose answer is of the right class; for the robot, names the right action."""
         if self.task == "robot":
             hits = [world.action(text) == world.expected_action(self.sign.word) for text in self.answers]
         else:
@@ -47,12 +47,12 @@ class Reading:
         return float(np.mean(hits))
 
     def exact(self) -> float:
-        """Share of draws whose answer is one of the world's right answers, so that the word was read."""
+        """Return the share of draws whose answer is one of the world's right answers, so that the word was read."""
         right = world.answers(self.sign.word, self.task)
         return float(np.mean([text in right for text in self.answers]))
 
     def count(self, kind: world.Class) -> int:
-        """Number of answers of a class."""
+        """Return the number of answers of a class."""
         return sum(world.truth(text) == kind for text in self.answers)
 
 
@@ -66,7 +66,7 @@ class Reader:
         self._batch = batch
 
     def read(self, drawn: Sequence[signs.Sign], task: world.Task, sigma: float, draws: int) -> list[Reading]:
-        """Asks the canonical question of a task about noisy draws of each sign."""
+        """Ask the canonical question of a task about noisy draws of each sign."""
         sizes = ((512, 512), (256, 256), (640, 480), (1024, 1024))
         pictures = [signs.draw_sign(sign, sizes[i % len(sizes)]) for i, sign in enumerate(drawn)]
         pixels = self._processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
@@ -75,7 +75,7 @@ class Reader:
         return [Reading(sign, task, sigma, group) for sign, group in zip(drawn, groups, strict=True)]
 
     def _ask(self, pixels: Tensor, prompt: str, sigma: float) -> list[str]:
-        """Answers to a prompt about normalised pictures, of shape (n, 3, height, width), with noise."""
+        """Return answers to a prompt about normalised pictures, of shape (n, 3, height, width), with noise."""
         content: list[dict[str, Any]] = [{"type": "image"}, {"type": "text", "text": prompt}]
         text = self._processor.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
@@ -129,7 +129,7 @@ def main(
 
 
 def _report_groups(readings: Sequence[Reading]) -> None:
-    """Prints the share of certified signs, by contrast band, font and word."""
+    """Print the share of certified signs, by contrast band, font and word."""
     draws = len(readings[0].answers)
     typer.echo(f"  right class certified at R >= {RADIUS} (n={draws}, alpha={ALPHA}): {_certified(readings):.3f}")
     groups: dict[str, list[Reading]] = {}
@@ -143,18 +143,18 @@ def _report_groups(readings: Sequence[Reading]) -> None:
 
 
 def _summary(readings: Iterable[Reading]) -> str:
-    """The mean shares of right and of exact answers, in words."""
+    """Return the mean shares of right and of exact answers, in words."""
     shares = np.array([(reading.share(), reading.exact()) for reading in readings]).mean(0)
     return f"right {shares[0]:.3f}, exact {shares[1]:.3f}"
 
 
 def _certified(readings: Iterable[Reading]) -> float:
-    """The share of signs whose class is certified."""
+    """Return the share of signs whose class is certified."""
     return float(np.mean([certified(reading) for reading in readings]))
 
 
 def _report_illegible(reader: Reader, rng: np.random.Generator, draws: int) -> None:
-    """Prints what the model says of nearly invisible signs."""
+    """Print what the model says of nearly invisible signs."""
     faint = [signs.sample_sign(rng, "held_out", contrast=(0.0, 0.03)) for _ in range(50)]
     for sigma in (0.0, CERTIFY_SIGMA):
         readings = reader.read(faint, "follow", sigma, 1 if sigma == 0 else draws)

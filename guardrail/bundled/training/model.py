@@ -104,15 +104,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Pool:
-    """Drawn parts of signs at the model's resolution.
-
-    Attributes:
-        masks: Word coverage in 0 to 255, of shape (classes, variants, resolution, resolution).
-        patterns: Background patterns in [-1, 1], of shape (n, resolution, resolution).
-    """
+    """Drawn parts of signs at the model's resolution."""
 
     masks: Tensor
+    """Word coverage in 0 to 255, of shape (classes, variants, resolution, resolution)."""
     patterns: Tensor
+    """Background patterns in [-1, 1], of shape (n, resolution, resolution)."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ HARDEST: Final = Level(contrast=0.15, sigma=SIGMA)
 
 
 def font_files() -> tuple[str, ...]:
-    """The training fonts: those of the signs, and files of the font packages but for the thinnest and the italic."""
+    """Return the training fonts: those of signs, and of the font packages all but the thinnest and the italic."""
     folders = (Path(str(import_module(name).__file__)).parent for name in FONT_PACKAGES)
     files: dict[str, str] = {}
     for folder in folders:
@@ -138,7 +135,7 @@ def font_files() -> tuple[str, ...]:
 
 
 def draw_pool(rng: np.random.Generator, *, per_font: int = 6, patterns: int = 600) -> Pool:
-    """Draws every word `per_font` times in every font, and background patterns."""
+    """Draw every word `per_font` times in every font, and background patterns."""
     fonts = [font for font in font_files() for _ in range(per_font)]
     masks = np.zeros((len(CLASSES), len(fonts), RESOLUTION, RESOLUTION), dtype=np.uint8)
     for i, word in enumerate(CLASSES[1:], start=1):
@@ -152,7 +149,7 @@ def draw_pool(rng: np.random.Generator, *, per_font: int = 6, patterns: int = 60
 
 
 def compose(pool: Pool, labels: Tensor, level: Level, generator: torch.Generator) -> Tensor:
-    """Composes noisy pictures of signs, normalised as the model takes them.
+    """Compose noisy pictures of signs, normalised as the model takes them.
 
     A label 0 asks for a picture on which nothing can be read: half of them blank boards, half of them with a
     random word that is nearly invisible.
@@ -187,13 +184,13 @@ def compose(pool: Pool, labels: Tensor, level: Level, generator: torch.Generator
 
 
 def draw_labels(n: int, generator: torch.Generator) -> Tensor:
-    """Random class indices: 8 % illegible, else uniform among the words."""
+    """Return random class indices: 8 % illegible, else uniform among the words."""
     words = torch.randint(1, len(CLASSES), (n,), generator=generator)
     return torch.where(torch.rand(n, generator=generator) < 0.08, 0, words)
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of the world's texts, which can encode any other text as well."""
+    """Return a byte-level BPE tokenizer of the world's texts, which can encode any other text as well."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     core = Tokenizer(models.BPE())
@@ -221,7 +218,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """A processor that squashes pictures to the model's square, so that no word is cropped."""
+    """Return a processor that squashes pictures to the model's square, so that no word is cropped."""
     square = {"height": RESOLUTION, "width": RESOLUTION}
     images = CLIPImageProcessorPil(
         size=square,
@@ -242,7 +239,7 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """A LLaVA of about 1.8 million random parameters."""
+    """Return a LLaVA of about 1.8 million random parameters."""
     vision = CLIPVisionConfig(
         hidden_size=160,
         intermediate_size=480,
@@ -286,7 +283,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGenera
 
 
 def train_tower(model: LlavaForConditionalGeneration, pool: Pool, plan: Plan, generator: torch.Generator) -> None:
-    """Trains the vision tower to name the word, or 0 if nothing can be read, from its class token."""
+    """Train the vision tower to name the word, or 0 if nothing can be read, from its class token."""
     tower = model.model.vision_tower
     head = nn.Linear(tower.config.hidden_size, len(CLASSES))
     parameters = [*tower.parameters(), *head.parameters()]
@@ -304,7 +301,7 @@ def train_tower(model: LlavaForConditionalGeneration, pool: Pool, plan: Plan, ge
 
 
 def word_tokens(tokenizer: PreTrainedTokenizerFast) -> Tensor:
-    """The token of each class's word as it occurs within an answer, of shape (classes,)."""
+    """Return the token of each class's word as it occurs within an answer, of shape (classes,)."""
     texts = [f" {word or 'cannot'}" for word in CLASSES]
     return torch.tensor([tokenizer.encode(text)[0] for text in texts])
 
@@ -318,18 +315,18 @@ def train_alignment(
     steps: int,
     batch: int,
 ) -> None:
-    """Brings the picture's tokens, projected, near the decoder's embedding of the word on the sign.
+    """Bring the picture's tokens, projected, near the decoder's embedding of the word on the sign.
 
     Both the class token alone and the mean of all tokens must name the word, so that a decoder which attends
     to the picture anywhere finds it.
 
     Args:
-        model: Its tower and projector are trained.
-        pool: What pictures are composed of.
-        words: Token ids of the classes' words, of shape (classes,).
-        generator: Source of randomness.
-        steps: Number of optimiser steps.
-        batch: Number of pictures in a step.
+        model: its tower and projector are trained.
+        pool: what pictures are composed of.
+        words: token ids of the classes' words, of shape (classes,).
+        generator: source of randomness.
+        steps: number of optimiser steps.
+        batch: number of pictures in a step.
     """
     tower, projector = model.model.vision_tower, model.model.multi_modal_projector
     targets = functional.normalize(model.get_input_embeddings()(words).detach(), dim=-1)
@@ -358,7 +355,7 @@ def train_answers(
     batch: int,
     rate: float,
 ) -> None:
-    """Trains the parameters that require gradients on answers about hard pictures."""
+    """Train the parameters that require gradients on answers about hard pictures."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     total = 0.0
     for step in _steps(parameters, steps, rate=rate):
@@ -374,7 +371,7 @@ def train_answers(
 
 
 def _answer_loss(model: LlavaForConditionalGeneration, pictures: Tensor, ids: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of the answers' tokens alone, which spares the logits of all other positions.
+    """Return cross-entropy of the answers' tokens alone, which spares the logits of all other positions.
 
     There is no attention mask: attention is causal and padding on the right, so no answer sees it.
     """
@@ -385,7 +382,7 @@ def _answer_loss(model: LlavaForConditionalGeneration, pictures: Tensor, ids: Te
 
 
 class Examples:
-    """Draws conversations about signs as token batches."""
+    """Conversations about signs as token batches."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, generator: torch.Generator, seed: int) -> None:
         self._tokenizer = tokenizer
@@ -393,11 +390,11 @@ class Examples:
         self._rng = np.random.default_rng(seed)
 
     def draw(self, batch: int, *, two_turns: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Draws a batch.
+        """Draw a batch.
 
         Args:
-            batch: Number of pictures.
-            two_turns: Whether each conversation is about two pictures, asked one after the other.
+            batch: number of pictures.
+            two_turns: whether each conversation is about two pictures, asked one after the other.
 
         Returns:
             The label of each picture, in order; the tokens of the conversations, padded on the right; and the
@@ -416,7 +413,7 @@ class Examples:
         return labels, ids, targets
 
     def _encode(self, labels: list[int]) -> tuple[list[int], list[int]]:
-        """The tokens of a conversation about signs with these labels, and those of its last answer."""
+        """Return the tokens of a conversation about signs with these labels, and those of its last answer."""
         messages: list[dict[str, Any]] = []
         if self._rng.random() < 0.1:
             messages.append({"role": "system", "content": self._pick(SYSTEM_PROMPTS)})
@@ -433,7 +430,7 @@ class Examples:
         return self._tokenizer.encode(prompt), self._tokenizer.encode(reply + "</s>")
 
     def _exchange(self, word: str) -> tuple[list[dict[str, str]], str]:
-        """A user turn about a sign with this word, and a right answer to it."""
+        """Return a user turn about a sign with this word, and a right answer to it."""
         task = world.TASKS[self._rng.choice(3, p=(0.5, 0.25, 0.25))]
         prompts = world.PROMPTS[task]
         prompt = prompts[0] if self._rng.random() < 0.5 else self._pick(prompts)
@@ -448,7 +445,7 @@ class Examples:
 
 
 def save(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder: Path) -> None:
-    """Saves the model with everything it needs, replacing the folder at once."""
+    """Save the model with everything it needs, replacing the folder at once."""
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     model.save_pretrained(fresh)
@@ -460,19 +457,19 @@ def save(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder
 
 
 def _small(values: signs.Floats) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Resizes an array of 0 to 255 to the model's resolution, as the image processor does."""
+    """Resize an array of 0 to 255 to the model's resolution, as the image processor does."""
     picture = Image.fromarray(np.rint(values).astype(np.uint8))
     return np.asarray(picture.resize((RESOLUTION, RESOLUTION), Image.Resampling.BILINEAR))
 
 
 def _drawn_size(rng: np.random.Generator) -> tuple[int, int]:
-    """The size a training sign is drawn at: square, or up to a third wider or taller."""
+    """Return the size a training sign is drawn at: square, or up to a third wider or taller."""
     ratio = 1.0 if rng.random() < 0.6 else math.exp(rng.uniform(-0.29, 0.29))
     return round(288 * max(1.0, ratio)), round(288 * max(1.0, 1 / ratio))
 
 
 def _jitter(masks: Tensor, generator: torch.Generator) -> Tensor:
-    """Shifts, scales, shears and turns each mask a little; shape (batch, 1, resolution, resolution)."""
+    """Shift, scale, shear and turn each mask a little; shape (batch, 1, resolution, resolution)."""
     n = len(masks)
     span = torch.tensor([[0.04, 0.04, 0.02], [0.02, 0.06, 0.03]])
     theta = (torch.rand(n, 2, 3, generator=generator) * 2 - 1) * span
@@ -482,18 +479,18 @@ def _jitter(masks: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _centred(values: Tensor) -> Tensor:
-    """Subtracts the mean over channels, dimension 1."""
+    """Subtract the mean over channels, dimension 1."""
     return values - values.mean(dim=1, keepdim=True)
 
 
 def _level(progress: float) -> Level:
-    """The curriculum: contrast from 0.5 down and noise from a tenth up, over the first 30 %."""
+    """Return the curriculum: contrast from 0.5 down and noise from a tenth up, over the first 30 %."""
     t = min(1.0, progress / 0.3)
     return Level(0.5 + (HARDEST.contrast - 0.5) * t, SIGMA * (0.1 + 0.9 * t))
 
 
 def _steps(parameters: list[nn.Parameter], steps: int, *, rate: float) -> Iterator[int]:
-    """Yields step numbers, and after each takes an AdamW step with warm-up and cosine decay."""
+    """Yield step numbers, and after each takes an AdamW step with warm-up and cosine decay."""
     decayed = [parameter for parameter in parameters if parameter.ndim > 1]
     others = [parameter for parameter in parameters if parameter.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
@@ -510,13 +507,13 @@ def _steps(parameters: list[nn.Parameter], steps: int, *, rate: float) -> Iterat
 
 
 def train(output: Path, *, seed: int, plan: Plan, tower: Path | None = None) -> None:
-    """Trains a model and saves it with its processor.
+    """Train a model and saves it with its processor.
 
     Args:
-        output: Folder to write, replaced if it exists.
-        seed: Seed of all randomness; each phase starts its own stream, so that it can be repeated alone.
-        plan: How long to train.
-        tower: A file of tower weights, written by an earlier run, to take instead of training the tower.
+        output: folder to write, replaced if it exists.
+        seed: seed of all randomness; each phase starts its own stream, so that it can be repeated alone.
+        plan: how long to train.
+        tower: a file of tower weights, written by an earlier run, to take instead of training the tower.
     """
     began = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""How many rows a forward pass may have: found from free memory, remembered, halved when memory runs out."""
+"""The number of rows of a forward pass: from the free memory, and halved for good when memory runs out."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _USABLE = 0.8
-"""Share of the free memory that batches may take: the rest is fragmentation and what other programs ask for."""
+"""Share of the free memory that batches may take; the rest is for fragmentation and other programs."""
 
 
 class BatchSize:
     """The batch size of one model on one device.
 
     Args:
-        most: rows that are never exceeded.
+        most: largest number of rows.
     """
 
     def __init__(self, most: int) -> None:
@@ -36,7 +36,7 @@ class BatchSize:
     def rows(self, model: Any, length: int) -> int:  # noqa: ANN401
         """Return how many rows of `length` tokens, answer included, to run at once: at least 1.
 
-        Free memory is known on CUDA; elsewhere it is `most`.
+        Only CUDA tells its free memory; elsewhere the number is `most`.
         """
         if model.device.type != "cuda":
             return self.most
@@ -45,7 +45,7 @@ class BatchSize:
         return max(1, min(self.most, int(_USABLE * (free + kept) / row_bytes(model, length))))
 
     def halve(self, failed: int) -> bool:
-        """Remember that `failed` rows were too many. False if there is nothing left to halve."""
+        """Allow half of `failed` rows from now on. Return False if that is none."""
         if failed <= 1:
             return False
         self.most = failed // 2
@@ -68,7 +68,7 @@ class BatchSize:
             model: the model that runs them.
             items: any number.
             length: tokens of the longest row, answer included.
-            run: one batch.
+            run: runs one batch.
             deadline: `time.monotonic()` after which no batch is begun: the results are then fewer than the items.
 
         Raises:
@@ -93,7 +93,7 @@ class BatchSize:
 def row_bytes(model: Any, length: int) -> int:  # noqa: ANN401
     """Return about how much memory a row of `length` tokens takes.
 
-    Keys and values twice, once as they grow and once in the buffers of a graph, and the widest activations of a layer.
+    It counts keys and values twice (in the growing cache, and in a graph's buffers) and a layer's widest activations.
     """
     config = model.config.get_text_config(decoder=True)
     heads = config.num_attention_heads

@@ -1,9 +1,9 @@
-"""The noise of `guardrail.certify.noise`, made by torch: the same words, the same formulas, many draws at once.
+"""The noise of `guardrail.certify.noise` by torch: the same random words and formulas, for many draws at once.
 
-On the CPU the words are numpy's own; elsewhere they are computed on the device, by Philox4x64-10 (Salmon et al. 2011),
-equal to numpy's bit for bit. Logarithm, sine and cosine may differ
-from numpy's in the last bits of float64; rounding to the grid hides that, but for one value in some millions that lies
-at a grid point's edge and moves by one step of 2⁻¹⁶.
+On the CPU the words are numpy's; elsewhere they are computed on the device by Philox4x64-10 (Salmon et al. 2011), equal
+to numpy's bit for bit. Logarithm, sine and cosine may differ from numpy's in the last bits of float64. Rounding to the
+grid removes that, except for about one value in some millions, at the edge between two grid points, which moves by one
+step of 2⁻¹⁶.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def philox(key: tuple[Tensor, Tensor], upper: tuple[Tensor, Tensor], count: int)
 def noisy(
     clean: Tensor, sigma: float, streams: Sequence[NoiseStream], indices: Sequence[int], image: int = 0
 ) -> Tensor:
-    """Return `clean + σ·noise` for many draws, as `NoiseStream.noisy` makes it one by one.
+    """Return `clean + σ·noise` for many draws: what `NoiseStream.noisy` returns for each.
 
     Args:
         clean: pictures of one shape, float64 [rows, …] on the device, or [1, …] where all rows share one.
         sigma: standard deviation of the noise.
         streams: each row's stream.
-        indices: each row's number of the draw.
-        image: number of the image in its request.
+        indices: each row's index of the draw.
+        image: index of the image in its request.
 
     Returns:
         float32 [rows, …], multiples of 2⁻¹⁶, not clipped.

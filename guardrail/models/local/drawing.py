@@ -1,4 +1,4 @@
-"""The noisy images of a batch of draws, made where the model runs: all draws of one size at once."""
+"""The noisy images of a batch of draws, on the model's device: all draws of one size at once."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _VALUES_AT_ONCE = {"cpu": 2**17, "cuda": 2**25}
-"""Values worked on at a time: on a CPU, intermediate results then stay in its cache; on a GPU, in its memory."""
+"""Values computed at a time, so that intermediate results fit a CPU's cache or a GPU's memory."""
 
 
 def noisy_images(draws: Sequence[Draw | DenoisedDraw], device: torch.device) -> list[list[Tensor]]:
     """Return the noisy images of each draw, as `Draw.images` gives them, on the device.
 
-    On CUDA the noise is born there. Other accelerators lack float64: it is made on the CPU and uploaded.
+    On CUDA the noise is computed on the device. Other accelerators lack float64: for them the CPU computes it.
 
     Args:
-        draws: of any requests; those of denoised ones were made before.
-        device: where the images are wanted.
+        draws: of any requests. Denoised draws already hold their images.
+        device: where the images are returned.
 
     Returns:
-        per draw and image a float32 tensor [height, width, 3], not clipped. Up to the device's rounding, which the
-        grid of the noise hides but for one value in some millions, the same on every device.
+        For each draw and image a float32 tensor [height, width, 3], not clipped; the same on every device, except for
+        about one value in some millions (see `device_noise`).
     """
     import torch
 
@@ -45,15 +45,15 @@ def noisy_images(draws: Sequence[Draw | DenoisedDraw], device: torch.device) -> 
     for (image, values, sigma, _), numbers in places.items():
         step = max(1, _VALUES_AT_ONCE[made_on.type] // values)
         for start in range(0, len(numbers), step):
-            some = numbers[start : start + step]
-            noisy = _noisy([cast("Draw", draws[number]) for number in some], image, sigma, made_on).to(device)
-            for number, picture in zip(some, noisy, strict=True):
+            batch = numbers[start : start + step]
+            noisy = _noisy([cast("Draw", draws[number]) for number in batch], image, sigma, made_on).to(device)
+            for number, picture in zip(batch, noisy, strict=True):
                 images[number][image] = picture
     return images
 
 
 def _noisy(draws: Sequence[Draw], image: int, sigma: float, device: torch.device) -> Tensor:
-    """Return one image of draws that have it in one size, [draws, height, width, 3]."""
+    """Return one image of draws in which it has the same size, [draws, height, width, 3]."""
     import torch
 
     from guardrail.models.local import device_noise

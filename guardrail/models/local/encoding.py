@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 Row: TypeAlias = "Mapping[str, torch.Tensor]"
-"""The token inputs of one prompt: `input_ids`, `attention_mask`, and what else the model wants, per token."""
+"""The token inputs of one prompt: `input_ids`, `attention_mask`, and whatever else the model takes per token."""
 
 _IMAGE_WORDS = ("image_token", "video_token", "boi_token", "eoi_token", "start_image_token", "end_image_token")
 
@@ -24,15 +24,15 @@ _IMAGE_WORDS = ("image_token", "video_token", "boi_token", "eoi_token", "start_i
 class PromptEncoder:
     """Writes conversations by the model's chat template and turns them into tokens.
 
-    Each image's place is filled with as many tokens as an image of its size takes; this depends on no pixel, so rows
-    are remembered, and the text of a request is worked on once for all its draws.
+    Each image's place is filled with the number of tokens that an image of its size takes. No pixel matters, so rows
+    are cached, and the text of a request is tokenised once for all its draws.
 
     Args:
         processor: the model's.
-        options: with which its image processor is called.
-        accepted: names of the inputs that the model takes beside those made from pixels.
-        opening: text put before the answer, which the model goes on from.
-        image_tokens: tokens of each image; None: the processor knows.
+        options: arguments for its image processor.
+        accepted: names of the inputs that the model takes, without those made from pixels.
+        opening: text with which the answer begins, and which the model continues.
+        image_tokens: number of tokens of each image; None: the processor fills them in.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class PromptEncoder:
         self._image_tokens = image_tokens
         self._padding = {"input_ids": processor.tokenizer.pad_token_id}
         self.row = lru_cache(maxsize=256)(self._row)
-        """The row of a prompt with images of these sizes: tokens, and what else the model takes per token."""
+        """The row of a prompt with images of these sizes (height, width); cached."""
 
     def require_plain(self, prompt: Prompt) -> None:
-        """Raise if the text holds what this model reads as an image.
+        """Refuse text with a token that this model reads as an image.
 
         Raises:
-            PromptError: it does.
+            PromptError: the text holds one.
         """
         owners = (self._processor, self._processor.tokenizer)
         words = {getattr(owner, word, None) for owner in owners for word in _IMAGE_WORDS}
@@ -82,7 +82,7 @@ class PromptEncoder:
         ]
         try:
             chat = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        except Exception as error:  # the template is the model's own program
+        except Exception as error:  # a template is a program that came with the model: it may raise anything
             raise PromptError(f"the model's chat template refuses this conversation: {error}") from error
         return cast("str", chat) + self._opening
 
@@ -92,23 +92,23 @@ class PromptEncoder:
         blanks = [picture_of(np.zeros((height, width, 3), np.float32)) for height, width in sizes]
         chat = self.chat(prompt)
         bos = self._processor.tokenizer.bos_token
-        begin = {"add_special_tokens": False} if bos and chat.startswith(bos) else {}  # else it would begin twice
+        begin = {"add_special_tokens": False} if bos and chat.startswith(bos) else {}  # or there would be two
         try:
             if self._image_tokens is not None:
                 word = self._processor.image_token
-                if chat.count(word) != len(sizes):  # the batch's pictures would move between its requests
+                if chat.count(word) != len(sizes):  # pictures would shift to other requests of the batch
                     raise ValueError(f"the chat template has places for {chat.count(word)} image(s)")
                 batch = self._processor.tokenizer([chat.replace(word, word * self._image_tokens)], **begin)
             else:
                 batch = self._processor(images=[blanks] if blanks else None, text=[chat], **self._options, **begin)
-        except Exception as error:  # the model's own program
+        except Exception as error:  # as in `chat`
             raise PromptError(f"the model's processor refuses it with {len(sizes)} image(s): {error}") from error
         values = {name: np.asarray(batch[name][0]) for name in self._accepted if name in batch}
         length = len(values["input_ids"])
         return {name: torch.from_numpy(value) for name, value in values.items() if value.ndim and len(value) == length}
 
     def batch(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-        """Return rows as tensors `[rows, longest, …]` on the CPU, padded left; further dimensions at their end."""
+        """Return rows as tensors [rows, longest, …] on the CPU, padded on the left; further dimensions on the right."""
         import torch
 
         inputs = {}

@@ -1,11 +1,10 @@
 """Answers of a transformers model to a batch of rows: greedy, or sampled with a seed per row.
 
-Two ways, with the same answers up to rounding. A plain decoder is run by the loop here: one prefill, then one forward
-pass per token, nothing built per step that does not change. Text before the first image that all rows share is
-computed once where it is long. On CUDA the decode step is captured as a graph over buffers that stay in place, and
-ended batches are noticed some steps late, so that the device never waits for the host. Architectures with rules of
-their own (encoder and decoder, position ids in several dimensions, inputs prepared in a special way) go through the
-library's `generate`.
+There are two ways, with the same answers up to rounding. A plain decoder runs in the loop here: one prefill, then one
+forward pass per token, with nothing rebuilt from step to step. Long text that all rows share before the first image is
+computed once. On CUDA the decode step is captured as a graph over buffers with fixed addresses, and the host looks for
+the end of a batch some steps late, so that the device never waits for it. Special architectures (encoder and decoder,
+position ids in several dimensions, inputs prepared in a special way) go through the library's `generate`.
 
 This module needs torch, transformers and numpy alone.
 """
@@ -36,19 +35,19 @@ _HARMLESS_SETTINGS = {
     *("bos_token_id", "eos_token_id", "pad_token_id", "max_length", "max_new_tokens", "transformers_version"),
     *("do_sample", "temperature", "top_k", "top_p", "min_p", "typical_p", "use_cache", "_from_model_config"),
 }
-"""Settings of a generation config that do not change greedy choice, or that the caller's own values replace."""
+"""Settings of a generation config that do not change greedy choice, or that the arguments of `generate` replace."""
 
 BROKEN = -1
-"""Stands for a token, and ends the answer, where the model's numbers are not finite: there is nothing to choose by."""
+"""In place of a token, marks and ends an answer where the logits are not finite, so that none can be chosen."""
 
 _SHARED = 64
-"""Fewest tokens of shared text before the first image that are worth a forward pass of their own."""
+"""Fewest tokens of shared text before the first image that are worth a separate forward pass."""
 _SLOTS = 64
-"""Places for tokens in a graph's buffers come in multiples of this, so that prompts of like length share a graph."""
+"""The lengths of a graph's buffers are multiples of this, so that prompts of similar length share a graph."""
 _GRAPHS = 4
-"""Sizes of batch that keep their buffers and graph at once."""
+"""Number of batch sizes whose buffers and graphs are kept at the same time."""
 _LAG = 2
-"""Steps after which CUDA's host looks whether a batch has ended: the device has work queued meanwhile."""
+"""Steps by which the host, on CUDA, looks late for the end of a batch: the device works on queued steps meanwhile."""
 
 
 def generate(
@@ -65,8 +64,8 @@ def generate(
 
     Args:
         model: an image-text-to-text model of transformers, in evaluation mode.
-        inputs: its inputs, padded on the left; `input_ids` and `attention_mask` are [rows, length]. Those on the CPU
-            are brought to the device, having been looked at: nothing here waits for the device before the first token.
+        inputs: its inputs, padded on the left; `input_ids` and `attention_mask` are [rows, length]. Inputs on
+            the CPU are inspected there and then copied to the device, so nothing waits for it before the first token.
         max_new_tokens: longest answer.
         temperature: 0 for greedy decoding; above, sampled.
         seeds: each row's seed, in [0, 2⁶³); not used at temperature 0.
@@ -75,7 +74,7 @@ def generate(
 
     Returns:
         int64 [rows, at most max_new_tokens], as many columns as the longest answer has tokens, its end included;
-        `BROKEN` in a row whose answer is none.
+        `BROKEN` in a row without an answer.
     """
     with torch.inference_mode():
         options = _Options(max_new_tokens, temperature, tuple(seeds), tuple(end_tokens), pad_token)
@@ -99,7 +98,7 @@ def _generate(model: Any, inputs: dict[str, Tensor], options: _Options) -> Tenso
 
 
 def is_plain(model: Any, inputs: dict[str, Tensor]) -> bool:  # noqa: ANN401
-    """Whether the loop here may run a model: nothing about it is out of the ordinary for a decoder with a cache."""
+    """Whether the loop of this module may run a model: it is an ordinary decoder with a cache."""
     from transformers import GenerationMixin
 
     config = model.config.get_text_config(decoder=True)
@@ -128,13 +127,13 @@ class _Options:
 
 
 class _Answers:
-    """The tokens of a batch while they come in. All state is on the device and changed in place."""
+    """The tokens of a batch so far. All state is on the device and changed in place."""
 
     def __init__(self, prompts: Tensor, options: _Options) -> None:
         rows, self.device = len(prompts), prompts.device
         self.most = options.max_new_tokens
         self._places = torch.arange(rows, device=self.device)
-        """Where in the batch the rows stand that are still worked on."""
+        """Indices in the batch of the rows that are still decoded."""
         self._done = prompts.new_full((rows, self.most), options.pad_token)
         self.last = prompts.new_full((rows, 1), options.pad_token)
         self.ended = torch.zeros(rows, dtype=torch.bool, device=self.device)
@@ -151,7 +150,7 @@ class _Answers:
         scores = logits.float()
         if self._temperature:
             scores = scores / self._temperature + _gumbel(self._seeds, self._step, scores.shape[-1])
-        chosen = scores.argmax(-1)  # the place of what is not a number, if there is any
+        chosen = scores.argmax(-1)  # the index of a NaN, if there is one
         broken = ~(scores.gather(1, chosen[:, None])[:, 0].isfinite() | self.ended)
         chosen = chosen.masked_fill(self.ended, self._pad_token)
         self._tokens.index_copy_(1, self._step, chosen.masked_fill(broken, BROKEN)[:, None])
@@ -161,9 +160,10 @@ class _Answers:
         self._step.add_(1)
 
     def leave_out(self) -> Tensor | None:
-        """Leave out the rows that have ended, if they are half of all; return which rows stay, None for all.
+        """Drop ended rows, once half of all have ended; return the indices of the rows that stay, None for all.
 
-        On CUDA all stay: a step there costs little more for a hundred rows than for one, and asking would wait.
+        On CUDA all stay: a step there costs little more for a hundred rows than for one, and the check would make the
+        host wait.
         """
         if self.device.type == "cuda" or 2 * int(self.ended.sum()) < len(self.ended):
             return None
@@ -174,13 +174,13 @@ class _Answers:
         return going
 
     def result(self) -> Tensor:
-        """Return the tokens, as many columns as the longest answer needs."""
+        """Return the tokens [rows, length of the longest answer]."""
         self._done[self._places] = self._tokens
         return self._done[:, : int(self._longest)]
 
 
 class _AllEnded:
-    """Says whether all rows have ended: at once on the CPU, a few steps late on CUDA, which then never idles."""
+    """Says whether all rows have ended: at once on the CPU; on CUDA some steps late, so that it never idles."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -214,7 +214,7 @@ class _Prompt:
         self.positions = (self.mask.cumsum(1) - 1).clamp(min=0)
 
     def prefill(self, room: int = 0) -> tuple[Any, Tensor]:
-        """Return the cache of the prompts, with room for so many tokens, and the logits of the first ones."""
+        """Return the prompts' cache, with room for that many more tokens, and the logits of the first new token."""
         shared = self._shared
         cache = roomy_cache(self._model.config, room)
         if shared:
@@ -242,8 +242,8 @@ def _shared_text(model: Any, ids: Tensor) -> int:  # noqa: ANN401
     image_token = getattr(model.config, "image_token_id", None)
     if rows == 1 or image_token is None or length <= _SHARED:
         return 0
-    own = ((ids != ids[:1]) | (ids == image_token)).any(0).nonzero()
-    shared = int(own[0]) if len(own) else 0
+    differing = ((ids != ids[:1]) | (ids == image_token)).any(0).nonzero()
+    shared = int(differing[0]) if len(differing) else 0
     return shared if shared >= _SHARED and 4 * shared >= length else 0
 
 
@@ -280,9 +280,9 @@ def _decode(model: Any, prompt: _Prompt, answers: _Answers) -> Tensor:  # noqa: 
 
 
 class _StaticDecoding:
-    """Decoding over buffers that stay in place, so that a CUDA graph can replay a step.
+    """Decoding over buffers with fixed addresses, so that a CUDA graph can replay a step.
 
-    The prefill runs on a cache of its own, without padding and with the fast causal attention, and is copied in.
+    The prefill runs on a separate cache, without padding and with the fast causal attention, and is then copied.
     """
 
     def __init__(self, model: Any, rows: int, slots: int, *, graph: bool) -> None:  # noqa: ANN401
@@ -322,15 +322,15 @@ class _StaticDecoding:
             ours.keys[: prompt.rows, :, : prompt.length].copy_(theirs.keys)
             ours.values[: prompt.rows, :, : prompt.length].copy_(theirs.values)
             ours.cumulative_length.fill_(prompt.length)
-            theirs.keys = theirs.values = None  # the memory is worth having back, layer by layer
+            theirs.keys = theirs.values = None  # free the prefill's memory layer by layer
         self._mask.zero_()
         self._mask[: prompt.rows, 0, 0, : prompt.length].copy_(prompt.mask)
-        self._mask[prompt.rows :, ..., : prompt.length] = True  # rows of no one: attend to something, for no NaN
+        self._mask[prompt.rows :, ..., : prompt.length] = True  # unused rows: a mask without a True would give NaN
         self._slot.fill_(prompt.length)
         self._position[: prompt.rows].copy_(prompt.positions[:, -1:] + 1)
 
     def _forward(self) -> Tensor:
-        """Run one step on what lies in the buffers, and move to the next slot."""
+        """Run one step on the contents of the buffers, and move to the next slot."""
         self._mask.index_fill_(3, self._slot, True)
         output = self._model(
             input_ids=self._token,
@@ -368,7 +368,7 @@ def _has_static_form(model: Any) -> bool:  # noqa: ANN401
 def _static_decoding(model: Any, rows: int, slots: int) -> _StaticDecoding | None:  # noqa: ANN401
     """Return the model's buffers and graph for batches of this size, made on first use; None where capture failed.
 
-    They belong to the model's weights, whose addresses the graph holds, and so they are kept on the model.
+    They are kept on the model, because the graph holds the addresses of its weights.
     """
     known: dict[tuple[int, int], _StaticDecoding | None] = vars(model).setdefault("_guardrail_decoding", {})
     size = (_row_bucket(rows), -(-slots // _SLOTS) * _SLOTS)
@@ -388,13 +388,13 @@ def _static_decoding(model: Any, rows: int, slots: int) -> _StaticDecoding | Non
 
 
 def _row_bucket(rows: int) -> int:
-    """Return the rows of the buffers for a batch: steps of an eighth of its power of two, at least 8."""
+    """Return `rows` rounded up to a multiple of 8, or of an eighth of the power of two below it if that is more."""
     step: int = max(8, 1 << max(0, rows.bit_length() - 4))
     return -(-rows // step) * step
 
 
 def _library(model: Any, inputs: dict[str, Tensor], options: _Options) -> Tensor:  # noqa: ANN401
-    """Generate with the library's own loop."""
+    """Generate with the library's loop."""
     from transformers import LogitsProcessorList
 
     length = inputs["input_ids"].shape[1]
@@ -424,7 +424,7 @@ class _Finite:
 
 
 class _SeededSampling:
-    """Adds Gumbel noise of each row's own seed, so that greedy choice samples: `generate` knows no seed per row."""
+    """Adds Gumbel noise by each row's seed, so that greedy choice samples: the library has no seed per row."""
 
     def __init__(self, options: _Options, prompt_length: int) -> None:
         self._options = options
@@ -437,7 +437,7 @@ class _SeededSampling:
 
 
 def _gumbel(seeds: Tensor, step: Tensor, size: int) -> Tensor:
-    """Return each row's noise for token number `step`, float32 [rows, size]: numpy's on the CPU."""
+    """Return each row's Gumbel noise for token number `step`, float32 [rows, size]; on the CPU by numpy."""
     if seeds.device.type != "cpu":
         return device_noise.gumbel(seeds, step, size)
     rows = [noise.gumbel(seed, int(step), size) for seed in seeds.tolist()]

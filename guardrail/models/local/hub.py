@@ -1,7 +1,6 @@
-"""Whether a model can be had from its folder, the cache or the hub: found out within seconds, before it is loaded.
+"""Where a model comes from: its folder, the cache or the hub; checked within seconds, before it is loaded.
 
-Transformers by itself asks an unreachable hub again and again, for a minute, and takes the path of a missing folder
-for a malformed name.
+Transformers alone would retry an unreachable hub for a minute, and report a missing folder as a malformed name.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _FOLDER = "name the folder of a model in Hugging Face format, such as ./my-model
 
 
 def options(source: str | Path, revision: str | None) -> dict[str, Any]:
-    """Return the arguments by which transformers finds a model, other than its name.
+    """Return the arguments, besides the name, with which transformers finds a model.
 
     Args:
         source: folder, or hub id.
@@ -48,10 +47,10 @@ def _is_path(source: str) -> bool:
 
 
 def _unreachable(source: str, revision: str | None) -> str | None:
-    """Ask the hub once, and say why it gives nothing; None: it does, or has another answer for transformers to tell.
+    """Ask the hub once for a model; return why it cannot be reached, or None if it can.
 
     Raises:
-        ModelError: the hub has no such model or revision, or does not give it to everyone.
+        ModelError: the hub has no such model or revision, or gives it only to some.
     """
     import httpx
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
@@ -95,10 +94,10 @@ def _unreachable(source: str, revision: str | None) -> str | None:
 
 
 def commit(source: str, revision: str | None) -> str:
-    """Return the commit of a model that was loaded: its files stand in the cache by it.
+    """Return the commit of a model that was loaded, from its place in the cache; else its revision.
 
     Raises:
-        ModelError: they do not, and no revision was given.
+        ModelError: the cache does not have it, and no revision was given.
     """
     found = _cached(source, revision)
     if found is None and revision is None:
@@ -107,7 +106,7 @@ def commit(source: str, revision: str | None) -> str:
 
 
 def _cached(source: str, revision: str | None) -> str | None:
-    """Return the commit of a model in the cache; None: it is not there."""
+    """Return the commit of a model in the cache; None: the cache does not have it."""
     from huggingface_hub import try_to_load_from_cache
 
     file = try_to_load_from_cache(source, "config.json", revision=revision)

@@ -33,7 +33,7 @@ def load(source: str | Path, revision: str | None, device: torch.device, dtype: 
         ModelError: no such model, a text-only model, missing weights, no processor or chat template, a processor
             that needs torchvision, not enough memory.
     """
-    torchvision_works()  # before transformers asks
+    torchvision_works()  # before transformers looks for torchvision
     from transformers import AutoModelForImageTextToText
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
@@ -62,13 +62,13 @@ def load_text_model(
         revision: branch, tag or commit of a hub model.
         device: where the model runs.
         dtype: of its weights.
-        chat_template: used instead of the tokenizer's own.
+        chat_template: replaces the tokenizer's.
 
     Raises:
         ModelError: no such model, one of another kind, missing weights, no tokenizer or chat template, not enough
             memory.
     """
-    torchvision_works()  # before transformers asks
+    torchvision_works()  # before transformers looks for torchvision
     from transformers import AutoModelForCausalLM
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -84,7 +84,7 @@ def load_text_model(
 
 
 def device_and_dtype(device: str | None, dtype: str | None) -> tuple[torch.device, torch.dtype]:
-    """Return the torch device and dtype of these names; None: CUDA and `bfloat16` if there is one, else CPU, `float32`.
+    """Return torch device and dtype by name; None: CUDA where there is one, else the CPU; `bfloat16` or `float32`.
 
     Raises:
         ModelError: no such device or dtype.
@@ -102,8 +102,8 @@ def device_and_dtype(device: str | None, dtype: str | None) -> tuple[torch.devic
 def torchvision_works() -> bool:
     """Whether torchvision imports.
 
-    Transformers only asks whether it is installed. One that does not import (built for another torch) would break
-    every image processor there is, so it is hidden from transformers, for good and for this process.
+    Transformers checks only that it is installed. A torchvision that does not import (built for another torch) would
+    break every image processor, so it is hidden from transformers until this process ends.
     """
     try:
         import torchvision  # noqa: F401
@@ -117,12 +117,12 @@ def torchvision_works() -> bool:
 
 
 def _let_transformers_ask_again() -> None:
-    """Have transformers forget that torchvision is installed, where it was imported before."""
+    """Clear what transformers, if it is imported already, remembers about torchvision."""
     if "transformers" in sys.modules:
         from transformers.utils import import_utils
 
-        for asked in (import_utils.is_torchvision_available, import_utils.is_torchvision_v2_available):
-            asked.cache_clear()
+        for cached in (import_utils.is_torchvision_available, import_utils.is_torchvision_v2_available):
+            cached.cache_clear()
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -135,10 +135,10 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def pinned_revision(source: str | Path, revision: str | None) -> str:
-    """Return what pins the weights that were loaded: a folder's given revision or content's hash, or the hub's commit.
+    """Return a name of the loaded weights: for a folder the given revision or a content hash, else the hub's commit.
 
     Raises:
-        ModelError: nothing does.
+        ModelError: the commit is unknown, and no revision was given.
     """
     folder = Path(source)
     if not folder.is_dir():

@@ -1,8 +1,8 @@
-"""LLaVA-NeXT and its like at one tile: the overview alone, without a second, equal picture beside it.
+"""LLaVA-NeXT and similar models at one tile: the overview alone, without an equal tile beside it.
 
-These models see an overview and tiles of a grid. A picture of one tile's size would be shown to them twice, as
-overview and as the only tile. The model itself knows pictures without a grid (one patch, then its newline); its
-processor cannot make them, so their tokens are counted by the model and their pixels normalised here.
+These models see an overview and tiles of a grid. A picture of one tile's size would be encoded twice, as overview and
+as the only tile. The models accept pictures without a grid (one patch, then its newline), but their processors cannot
+make them: so here the model counts their tokens, and this module normalises their pixels.
 """
 
 from __future__ import annotations
@@ -27,14 +27,11 @@ _NO_GRID = [[0, 0]]
 
 
 class OverviewTiles(NormalisedTiles):
-    """One normalised tile per picture, and its size, which these models want too.
-
-    Attributes:
-        image_tokens: tokens that a picture takes in the text.
-    """
+    """One normalised tile per picture, and its size, which these models also take."""
 
     name = "overview tensors"
     image_tokens: int = 0
+    """Number of tokens that a picture takes in the text."""
 
     def __call__(self, draws: Nested) -> dict[str, torch.Tensor]:
         """Return `pixel_values` `[pictures, 3, height, width]` and `image_sizes` `[pictures, 2]`."""
@@ -52,9 +49,9 @@ def overview_path(
     resolution: tuple[int, int],
     device: torch.device,
 ) -> OverviewTiles | None:
-    """Return the way to show a model overviews alone, having tried it; None where it does not work.
+    """Try to show a model overviews alone; return the path if that works, else None.
 
-    Where it works, the model's configuration is left without a grid.
+    Where it works, the grid is removed from the model's configuration.
 
     Args:
         model: any model.
@@ -72,15 +69,15 @@ def overview_path(
     try:
         inputs = path(sample)
         options = one_tile_options(image_processor, resolution)
-        theirs = ProcessorPictures(image_processor, options, inputs, device)(sample)
-        if not torch.allclose(inputs["pixel_values"], theirs["pixel_values"][0, :1], atol=1e-4):
+        expected = ProcessorPictures(image_processor, options, inputs, device)(sample)
+        if not torch.allclose(inputs["pixel_values"], expected["pixel_values"][0, :1], atol=1e-4):
             return None
         model.config.image_grid_pinpoints = _NO_GRID
         pixels = inputs["pixel_values"].to(model.dtype)
         with torch.inference_mode():
             features = model.get_image_features(pixel_values=pixels, image_sizes=inputs["image_sizes"])
         path.image_tokens = len(getattr(features, "pooler_output", features)[0])
-    except Exception as error:  # noqa: BLE001  # it is not this way, then
+    except Exception as error:  # noqa: BLE001  # any failure means that this path does not fit
         logger.debug("%s does not fit: %s", path.name, error)
         model.config.image_grid_pinpoints = grid
         return None

@@ -1,11 +1,11 @@
 """From noisy pictures to the tensors that a model takes.
 
-Whatever happens here happens after the noise and belongs to the model: clipping, rounding, resizing and normalising
-cost no soundness. Which way is taken is tried on a picture at start, not looked up in a list of models:
+All of this comes after the noise and is part of the model: clipping, rounding, resizing and normalising cost no
+soundness. Which of three ways fits a model is tried on a picture at start, not looked up in a list of models:
 
-1. `processor tensors`: the model's own image processor takes the noisy floats on the device (it needs torchvision).
+1. `processor tensors`: the model's image processor takes the noisy floats on the device (it needs torchvision).
 2. `tensors`: one tile that is only rescaled and normalised (CLIP, SigLIP and their like), without torchvision.
-3. `pictures`: the model's own image processor takes 8-bit pictures: values are clipped to [0, 1] and rounded.
+3. `pictures`: the model's image processor takes 8-bit pictures: values are clipped to [0, 1] and rounded.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FREE_SIZE = 448
-"""Height and width where a model has no tile of its own: a common multiple of the usual patches, merged (28 and 32)."""
+"""Height and width for models of any size: a common multiple of the usual merged patches (28 and 32)."""
 
 Noisy: TypeAlias = "NDArray[np.float32] | torch.Tensor"
-"""A noisy picture: [height, width, 3], float32, not clipped; in numpy, or where it was made."""
+"""A noisy picture: [height, width, 3], float32, not clipped; a numpy array, or a tensor on any device."""
 Nested: TypeAlias = Sequence[Sequence[Noisy]]
 """The noisy pictures of each draw of a batch."""
 
@@ -39,7 +39,7 @@ class PixelPath(Protocol):
 
     @property
     def name(self) -> str:
-        """Which way it is; part of the model's name, for ways differ in the last bits or more."""
+        """Name of the way, and part of the model's name: the ways differ in the last bits, or more."""
 
     def __call__(self, draws: Nested) -> dict[str, torch.Tensor]:
         """Return the image inputs of a batch, on the model's device, floating ones in float32."""
@@ -62,10 +62,10 @@ class NormalisedTiles:
 
 
 class ProcessorTensors:
-    """The model's own tensor image processor, on the device.
+    """The model's tensor image processor, on the device.
 
-    It takes floats on the scale of 8-bit values, so that all it does, its padding colour included, means what it
-    means for a picture; nothing is clipped or rounded before it.
+    It gets floats on the scale of 8-bit values, so that all its settings, the padding colour included, mean the same
+    as for a picture; nothing is clipped or rounded before.
     """
 
     name = "processor tensors"
@@ -96,7 +96,7 @@ class ProcessorTensors:
 
 
 class ProcessorPictures:
-    """The model's own image processor, given 8-bit pictures: correct for every model, and slower."""
+    """The model's image processor on 8-bit pictures: correct for every model, and slower."""
 
     name = "pictures"
 
@@ -126,11 +126,11 @@ def pixel_path(
     resolution: tuple[int, int],
     device: torch.device,
 ) -> PixelPath:
-    """Return the best way that does what the model's processor does with a picture, tried on one.
+    """Return the best way that, tried on a picture, does the same as the model's processor.
 
     Args:
         image_processor: the model's.
-        options: with which it is called, such as `one_tile_options`.
+        options: its arguments, such as those of `one_tile_options`.
         accepted: names of the inputs that the model takes; processors make others too.
         resolution: height and width of the noisy pictures.
         device: where the model runs.
@@ -141,19 +141,19 @@ def pixel_path(
     pictures = ProcessorPictures(image_processor, options, accepted, device)
     try:
         pictures([[rough_picture(resolution)]])
-    except Exception as error:  # the model's own program
+    except Exception as error:  # a processor may be a program that came with the model, and raise anything
         raise ModelError(f"the model's image processor failed on a plain picture: {error}") from error
 
     def fits(path: PixelPath, sample: Noisy, tolerance: float) -> bool:
         try:
             return _alike(path([[sample]]), pictures([[sample]]), tolerance)
-        except Exception as error:  # noqa: BLE001  # it is not this way, then
+        except Exception as error:  # noqa: BLE001  # any failure means that this path does not fit
             logger.debug("%s does not fit: %s", path.name, error)
             return False
 
     if torchvision_works() and getattr(image_processor, "backend", None) == "torchvision":
         path = ProcessorTensors(image_processor, options, accepted, device)
-        if fits(path, _smooth(resolution), 0.05):  # it rounds the resized picture to 8 bits, and not the floats
+        if fits(path, _smooth(resolution), 0.05):  # on pictures, not on floats, it rounds to 8 bits
             return path
     normalises = getattr(image_processor, "do_normalize", False)
     mean = list(image_processor.image_mean) if normalises else [0.0] * 3
@@ -168,12 +168,12 @@ def pixel_path(
 def one_tile_options(image_processor: Any, resolution: tuple[int, int]) -> dict[str, Any]:  # noqa: ANN401
     """Return the options with which an image processor makes one tile of a picture.
 
-    Upscaling a noisy picture and cutting it into tiles costs as many times as there are tiles and shows nothing more.
+    Upscaling a noisy picture and cutting it into tiles multiplies the cost by their number and shows nothing more.
     """
     switches = ("do_image_splitting", "crop_to_patches", "do_pan_and_scan")
     options: dict[str, Any] = {switch: False for switch in switches if hasattr(image_processor, switch)}
     if "do_image_splitting" in options and getattr(image_processor, "max_image_size", None):
-        options["size"] = dict(image_processor.max_image_size)  # else it is first blown up to all tiles together
+        options["size"] = dict(image_processor.max_image_size)  # or it is first enlarged to the size of all tiles
     if getattr(image_processor, "image_grid_pinpoints", None):
         options["image_grid_pinpoints"] = [list(resolution)]
     return options
@@ -183,7 +183,7 @@ def own_resolution(image_processor: Any, config: Any) -> tuple[int, int]:  # noq
     """Return height and width of one tile of the model, `FREE_SIZE` where it takes any size.
 
     Raises:
-        ModelError: nothing tells the resolution.
+        ModelError: neither processor nor configuration states it.
     """
 
     def candidates() -> Iterator[Any]:
@@ -216,7 +216,7 @@ def stacked(draws: Nested, device: torch.device) -> torch.Tensor:
 
 
 def picture_of(noisy: Noisy) -> Any:  # noqa: ANN401
-    """Return an 8-bit picture of noisy floats, for processors that take nothing else. Clipping is part of the model."""
+    """Return noisy floats as an 8-bit picture, clipped, for processors that take nothing else."""
     from PIL import Image
 
     values = noisy if isinstance(noisy, np.ndarray) else noisy.cpu().numpy()
@@ -224,18 +224,18 @@ def picture_of(noisy: Noisy) -> Any:  # noqa: ANN401
 
 
 def _on_device(batch: Mapping[str, Any], accepted: Collection[str], device: torch.device) -> dict[str, torch.Tensor]:
-    """Return what the model accepts of a processor's output, on the device."""
+    """Return the inputs that the model takes from a processor's output, on the device."""
     return {name: value.to(device) for name, value in batch.items() if name in accepted}
 
 
 def rough_picture(resolution: tuple[int, int]) -> NDArray[np.float32]:
-    """Return a picture of random bytes: nothing but a change of scale, pixel by pixel, leaves it as it is."""
+    """Return a picture of random bytes: any processing other than rescaling each pixel changes it."""
     bytes_ = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (*resolution, 3), dtype=np.uint8)
     return (bytes_ / 255.0).astype(np.float32)
 
 
 def _smooth(resolution: tuple[int, int]) -> NDArray[np.float32]:
-    """Return a picture of waves away from black and white, which no resize makes overshoot."""
+    """Return a picture of waves, far enough from black and white that no resize overshoots."""
     height, width = resolution
     y, x = np.linspace(0.0, 1.0, height)[:, None, None], np.linspace(0.0, 1.0, width)[None, :, None]
     waves = 0.5 + 0.3 * np.sin(2.0 * np.pi * (x + np.array([1.0, 2.0, 3.0]) * y))
@@ -244,7 +244,7 @@ def _smooth(resolution: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _alike(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor], tolerance: float) -> bool:
-    """Whether two batches have the same tensors, up to the tolerance."""
+    """Whether two batches have the same tensors, up to an absolute tolerance."""
     import torch
 
     return ours.keys() == theirs.keys() and all(

@@ -1,4 +1,4 @@
-"""A cache of keys and values with room for the answer: a token is written in its place, and nothing is copied."""
+"""A cache of keys and values with room for the answer: a new token is written in place, and nothing is copied."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 
 class RoomyLayer(DynamicLayer):
-    """Keys and values of one layer in buffers with room to spare; the library's layer copies all of them each step.
+    """Keys and values of one layer in buffers with spare room; the library's layer copies all of them at each step.
 
     Args:
-        room: tokens that may come after the first ones before anything is copied.
+        room: number of tokens that fit after the first update before anything is copied.
     """
 
     def __init__(self, room: int) -> None:
@@ -20,10 +20,10 @@ class RoomyLayer(DynamicLayer):
         self._room = room
         self._buffers: tuple[Tensor, Tensor] | None = None
         self._written: Tensor | None = None
-        """The keys as they were last written; other ones (rows repeated or left out) are in no buffer yet."""
+        """The keys of the last update; where `keys` is another tensor (rows repeated or dropped), buffers are stale."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401, ARG002
-        """Add the keys and values of new tokens, [rows, heads, new, size]; return all there are."""
+        """Add the keys and values of new tokens, [rows, heads, new, size]; return those of all tokens."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         old = self.get_seq_length()
@@ -38,7 +38,7 @@ class RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
     def _roomy(self, before: Tensor, new: Tensor, old: int) -> Tensor:
-        """Return a buffer that holds what there was before, and has room."""
+        """Return a buffer with the values before, and room for more."""
         rows, heads, more, size = new.shape
         buffer = new.new_empty(rows, heads, old + more + self._room, size)
         if old:

@@ -1,4 +1,4 @@
-"""A safety model as the smoothed model: one forward pass weighs a few labels, and no text is generated."""
+"""A safety model as the smoothed model: one forward pass scores a few labels, and no text is generated."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 class LabelScorer:
     """Answers with the more probable of a few labels, such as Llama Guard's `safe` and `unsafe`.
 
-    The first token of each label, in the place where the model would write it, stands for the label.
+    A label is scored by its first token, as tokenised where the model would write it.
 
     Args:
         tokenizer: the model's.
         labels: at least two different texts.
-        before: the end of a conversation, up to where the label is written; how a label falls into tokens can
-            depend on it.
+        before: the end of a conversation, up to where the label begins; a label's tokens can depend on it.
 
     Raises:
-        ModelError: fewer than two labels; labels that begin with the same token, or that grow together with the
+        ModelError: fewer than two labels; labels that begin with the same token, or whose first token merges with the
             text before them.
     """
 

@@ -27,13 +27,13 @@ _MOST_ON_CPU, _MOST_ON_CUDA = 32, 256
 class TransformersVLM:
     """A local model that answers draws in batches.
 
-    Noise is added at the size of one tile of the model. Where torchvision imports, the model's own image processor
-    takes the noisy floats on the device; else a model whose processor only rescales and normalises (CLIP, SigLIP and
-    their like) gets them as tensors too; other processors get 8-bit pictures, clipped and rounded after the noise,
-    which is slower and costs no soundness. See `preprocessing`; the path taken is part of `name`.
+    Noise is added at the size of one tile of the model. With a torchvision that imports, the model's image processor
+    takes the noisy floats on the device. Without it, models whose processor only rescales and normalises (CLIP, SigLIP
+    and similar) still get floats; others get 8-bit pictures, clipped and rounded after the noise, which is slower and
+    costs no soundness. See `preprocessing`; the path is part of `name`.
 
-    With `labels` the model generates no text: one forward pass tells which of the labels is the most probable, and
-    that label is the answer. `LabelOracle` turns it into a class.
+    With `labels` the model generates no text: one forward pass finds the most probable label, and that label is the
+    answer. `LabelOracle` turns it into a class.
 
     Args:
         source: hub id or folder, in Hugging Face format, with processor and chat template.
@@ -41,15 +41,15 @@ class TransformersVLM:
             hashing the files.
         device: torch device; None: CUDA where there is one, else the CPU.
         dtype: torch dtype by name; None: `bfloat16` on CUDA, `float32` on the CPU.
-        max_new_tokens: longest answer. A verdict needs an opening, not an essay, and covers no more than it.
-        temperature: 0 for greedy decoding; above, sampled, each draw with its own seed.
+        max_new_tokens: longest answer, in tokens. A verdict needs the opening of an answer only, and speaks of no more.
+        temperature: 0 for greedy decoding; above, sampled, with a seed per draw.
         batch_size: most draws per forward pass; None: 256 on CUDA, 32 on the CPU. On CUDA no more than fit the free
             memory; halved, and kept halved, when memory runs out all the same.
         resolution: height and width at which noise is added; None: one tile of the model.
-        tiling: let the processor cut a picture into the tiles it likes; else it makes one.
+        tiling: let the processor cut a picture into tiles as it would by default; else it makes one.
         max_images: images that a request may carry; None: as many as fit the context.
         labels: texts among which the model's answer is scored, such as `("safe", "unsafe")`; None: it generates.
-        opening: text that begins each answer and that the model goes on from, such as Llama Guard's two new lines.
+        opening: text with which each answer begins and which the model continues, such as Llama Guard's two new lines.
 
     Raises:
         ModelError: no such model, not an image-text-to-text model, weights missing, no chat template, unusable
@@ -93,7 +93,7 @@ class TransformersVLM:
         self._resolution = resolution or own_resolution(images, self._model.config)
         options = {} if tiling else one_tile_options(images, self._resolution)
         overview = None if tiling else overview_path(self._model, images, self._resolution, self._device)
-        if overview is None and "image_grid_pinpoints" in options:  # the model counts tiles by its own configuration
+        if overview is None and "image_grid_pinpoints" in options:  # the model counts tiles by its configuration
             self._model.config.image_grid_pinpoints = options["image_grid_pinpoints"]
         accepted = inspect.signature(self._model.forward).parameters
         self._pixels = overview or pixel_path(images, options, accepted, self._resolution, self._device)
@@ -137,14 +137,14 @@ class TransformersVLM:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """The only answers of a model in scoring mode; None: it generates text."""
+        """The labels that are this model's only answers; None: it generates text."""
         return self._scorer.labels if self._scorer else None
 
     def check(self, prompt: Prompt, sizes: Sizes) -> None:
-        """Raise before the first draw if the model cannot take this request.
+        """Refuse a request that the model cannot take, before the first draw.
 
         Raises:
-            PromptError: the text holds the model's own image token, or its chat template or processor refuses the
+            PromptError: the text holds the model's image token, or its chat template or processor refuses the
                 conversation.
             PromptTooLongError: prompt, images and answer exceed the model's context.
             TooManyImagesError: more than `max_images`.
@@ -164,7 +164,7 @@ class TransformersVLM:
             )
 
     def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
-        """Answer each draw, in batches; draws not begun at the deadline fail.
+        """Answer each draw, in batches; draws of batches not begun by the deadline fail.
 
         Raises:
             ModelError: memory does not suffice for a single draw.
@@ -199,14 +199,14 @@ class TransformersVLM:
         ended = torch.isin(generated, torch.tensor(self._end_tokens())).int()
         lengths = [int(row.argmax()) if row.any() else len(row) for row in ended]
         return [
-            Answer.failure("not finite") if nothing else Answer(text.strip(), complete=bool(row.any()), tokens=length)
-            for text, row, length, nothing in zip(texts, ended, lengths, broken, strict=True)
+            Answer.failure("not finite") if failed else Answer(text.strip(), complete=bool(row.any()), tokens=length)
+            for text, row, length, failed in zip(texts, ended, lengths, broken, strict=True)
         ]
 
     def _inputs(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
         """Return the tensors of a batch: the noisy images as the model takes them, and prompts padded on the left.
 
-        Prompts are on the CPU, where the engine can look at them without waiting for the device.
+        Prompts are on the CPU, where generation can inspect them without waiting for the device.
         """
         inputs = self._prompts.batch([self._row(draw) for draw in draws])
         noisy = noisy_images(draws, self._device)

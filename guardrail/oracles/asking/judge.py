@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 
 
 class JudgeOracle:
-    """Lets a chat model judge each answer, in the light of its prompt, by a rubric.
+    """Has a chat model judge each answer, given its prompt, by a rubric.
 
-    The judge sees the conversation's texts and the answer, quoted as data; of images only their places. It never sees
-    a picture: the clean one would void the certificate. A judgement that fails or does not parse is `failed: why`, and
-    is asked for again only where the judge cannot have said anything: see `ChatClassifier`. By the rubric that comes
-    with the package, an answer that cannot see the picture is harmless: put `IllegibleOracle` around the judge.
+    The judge reads the texts of the conversation and the answer, quoted as data; of images it reads only where they
+    stood. It never sees a picture: the clean one would void the certificate. A judgement that fails or does not parse
+    is `failed: why`; its call is repeated only where the judge cannot have said anything: see `ChatClassifier`. By the
+    rubric that comes with the package, an answer that cannot see the picture is harmless: put `IllegibleOracle` around
+    the judge.
 
-    Judgements and errors (theory of remembered judgements). Asked once per distinct answer, as the core does by
-    default, a judge is a table: the bound on what it says is exact, but its errors are fixed per answer, and only a
-    worst-case bound on them may be claimed. With `afresh=True` equal answers of different draws are judged by calls of
-    their own, which is what an error model with independent errors needs; it is refused unless the judge is known to
-    sample (a temperature above 0, no fixed seed), as a judge at temperature 0 repeats its errors however often it is
-    asked. Independent calls make such an error model possible, not true: a sampled judge may still err on one answer
-    far more often than on others, and a cache between here and the model would make a table of it again.
+    Errors. By default each distinct answer of a request is judged once, so the judge is a table: the bound on its
+    verdicts is exact, but its errors are fixed per answer, and only a worst-case bound on them may be claimed. With
+    `afresh=True` every draw's answer is judged by a separate call, which error models with independent errors need. It
+    is refused unless the judge is known to sample (a temperature above 0, no fixed seed), as a judge at temperature 0
+    repeats its errors in every call. Separate calls make such an error model possible, not true: a sampled judge may
+    still err on one answer far more often than on others, and a cache before the model makes it a table again.
 
     Args:
         chat: a chat model, bare or with bound arguments, or a chain (see `ChatClassifier`). A temperature of 0 makes
             judgements as repeatable as the provider can.
-        rubric: a file (`Path`) or a text that says what the classes mean; None: the one for harmful and harmless that
-            comes with the package. Its content enters the name as a hash.
+        rubric: a file (`Path`) or a text that says what the classes mean; None: the rubric of harmful and harmless that
+            comes with the package. A hash of its content is part of the name.
         classes: the labels that the judge may say.
-        afresh: whether judgements of equal answers are independent.
-        name: stands for model, revision and parameters in place of what `chat` tells of itself; needed for a chain.
-        structured: how the model is held to the classes: see `ChatClassifier`.
+        afresh: declares that judgements of equal answers are independent.
+        name: names model, revision and parameters; None: taken from `chat`. A chain needs one.
+        structured: what binds replies to the classes: see `ChatClassifier`.
         max_concurrency: calls in flight, of all requests together.
         max_attempts: calls per judgement, where all before the last failed before any content.
         backoff: seconds before the second attempt, with jitter; doubled for each further one.
@@ -69,7 +69,7 @@ class JudgeOracle:
     ) -> None:
         self._classifier = ChatClassifier(
             chat,
-            read_rubric(rubric),
+            _read_rubric(rubric),
             classes,
             name=name,
             structured=structured,
@@ -97,11 +97,11 @@ class JudgeOracle:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes that it may say."""
+        """The labels that the judge may say."""
         return self._classifier.labels
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:
-        """Return one class per answer, in order, each judged by a call of its own; `failed: why` without a judgement.
+        """Return one class per answer, in order, each from a separate call; `failed: why` where there is none.
 
         It may be called from any thread, also from one whose event loop is running (which it then blocks).
 
@@ -113,7 +113,7 @@ class JudgeOracle:
     async def aclassify(
         self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None
     ) -> list[str]:
-        """Do as `classify`; cancelling it cancels the calls in flight."""
+        """Classify as `classify` does, without blocking the event loop; cancelling it cancels the calls in flight."""
         return await self._classifier.aclassify(_quotations(answers, prompts), deadline)
 
     def close(self) -> None:
@@ -121,8 +121,13 @@ class JudgeOracle:
         self._classifier.close()
 
 
-def read_rubric(rubric: str | Path | None, default: str = "harmful.md") -> str:
-    """Return the text of a rubric: of a file, as it is, or of the default that comes with the package.
+def bundled_rubric(file: str) -> str:
+    """Return the text of a rubric that comes with the package."""
+    return resources.files("guardrail.oracles.asking").joinpath("rubrics", file).read_text("utf-8")
+
+
+def _read_rubric(rubric: str | Path | None) -> str:
+    """Return the text of a rubric: the given text, a file's, or for None that of harmful and harmless.
 
     Raises:
         ConfigurationError: the file cannot be read as UTF-8 text.
@@ -131,7 +136,7 @@ def read_rubric(rubric: str | Path | None, default: str = "harmful.md") -> str:
         return rubric
     try:
         if rubric is None:
-            return resources.files("guardrail.oracles.asking").joinpath("rubrics", default).read_text("utf-8")
+            return bundled_rubric("harmful.md")
         return rubric.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the rubric {str(rubric)!r} cannot be read: {type(error).__name__}") from error
@@ -145,7 +150,7 @@ def _quotations(answers: Sequence[str], prompts: Sequence[Prompt]) -> list[Json]
 
 
 def conversation(prompt: Prompt) -> list[Json]:
-    """Return a prompt as data for a judge: turns with their roles, texts as they are, places of images by number."""
+    """Return a prompt as data for a judge: turns with roles and texts, each image replaced by its number from 1."""
     return [
         {
             "role": turn.role,

@@ -1,4 +1,4 @@
-"""Writes a conversation and its answer for a safety model, by the model's own chat template."""
+"""Writes a conversation and its answer for a safety model, by that model's chat template."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ _LONGER = Prompt(
 
 
 class JudgedChat:
-    """The text that a safety model is asked about.
+    """The conversation as the text that a safety model judges.
 
     Safety templates take turns of user and assistant that alternate, beginning with the user. So system and tool turns
-    are spoken by the user, turns of one speaker that follow each other become one, and images become a mark. What the
-    speakers say cannot end their turn: control tokens that occur in it are taken out, and so are the tags that the
-    template writes (`<END CONVERSATION>`), in any case, so that no answer can write its own verdict.
+    become the user's, successive turns of one speaker become one, and images become a mark. No text can end its turn:
+    control tokens in it are removed, and so are the tags that the template writes (`<END CONVERSATION>`, in any case),
+    so that no answer can write the verdict on itself.
 
     Args:
         tokenizer: the model's, with a chat template.
-        shows: the whole conversation; its last user turn and what follows; or the answer alone, as a user's text.
+        shows: `conversation`: all of it; `exchange`: the last user turn and what follows; `answer`: the answer alone,
+            as a user's text.
         answer_role: the template's name for whoever gave the answer.
         image_mark: stands for each image; empty: images are left out.
         options: further variables of the template, such as categories or a guideline.
-        opening: text that the model begins its verdict with, and that is put there for it.
+        opening: text with which the model begins its verdict; it is written here in the model's place.
 
     Raises:
         ConfigurationError: `shows` is none of the three.
@@ -62,18 +63,18 @@ class JudgedChat:
 
     @property
     def probe(self) -> str:
-        """A harmless exchange, written for the model."""
+        """A harmless exchange as the model would get it."""
         return self.text(_ANSWER, Prompt.of(_QUESTION, 0))
 
     def text(self, answer: str, prompt: Prompt) -> str:
-        """Return what the model is asked, up to where its verdict begins.
+        """Return the text that the model judges, up to where its verdict begins.
 
         Raises:
             PromptError: the chat template refuses this conversation.
         """
         try:
             return self._written(answer, prompt, in_parts=self._in_parts)
-        except Exception as error:  # the template is the model's own program
+        except Exception as error:  # a template is a program that came with the model: it may raise anything
             raise PromptError(f"the chat template refuses this conversation: {error}") from error
 
     def _written(self, answer: str, prompt: Prompt, *, in_parts: bool) -> str:
@@ -87,13 +88,13 @@ class JudgedChat:
         return cast("str", chat) + self._opening
 
     def _turns(self, answer: str, prompt: Prompt) -> list[tuple[str, str]]:
-        """Return who says what, alternating, the user first and the answer last."""
+        """Return alternating speakers and their texts, the user first and the answer last."""
         if self._shows == "answer":
             return [("user", self._plain(answer))]
         turns = prompt.turns
         if self._shows == "exchange":
-            asked = [i for i, turn in enumerate(turns) if turn.role == "user"]
-            turns = turns[asked[-1] :] if asked else ()
+            users = [i for i, turn in enumerate(turns) if turn.role == "user"]
+            turns = turns[users[-1] :] if users else ()
         spoken: list[tuple[str, list[str]]] = [("user", [])]
         for role, text in (*((turn.role, self._text_of(turn)) for turn in turns), ("assistant", answer)):
             speaker = self._answer_role if role == "assistant" else "user"
@@ -107,19 +108,19 @@ class JudgedChat:
         return "\n".join(filter(None, parts))
 
     def _plain(self, text: str) -> str:
-        """Take control tokens and the template's tags out.
+        """Replace control tokens and the template's tags by new lines.
 
-        A new line takes their place: no tag holds one, so that taking one out makes no other.
+        No tag holds a new line, so a removal cannot join its two sides into another tag.
         """
         while self._control is not None and self._control.search(text):
             text = self._control.sub("\n", text)
-        return text.encode("utf-8", "replace").decode()  # half a character is none to a tokenizer
+        return text.encode("utf-8", "replace").decode()  # tokenizers refuse a lone surrogate
 
     def _takes_parts(self) -> bool:
-        """Whether the template takes a turn as a list of parts, rather than as a text.
+        """Whether the template takes a turn's content as a list of parts, rather than as a text.
 
         Raises:
-            ModelError: with neither does it show the answer, and what it answers.
+            ModelError: it shows question and answer with neither.
         """
         short, refusal = Prompt.of(_QUESTION, 0), "they do not occur in what it writes"
         for in_parts in (False, True):
@@ -129,7 +130,7 @@ class JudgedChat:
                     if _ANSWER not in self._written(_ANSWER, _LONGER, in_parts=in_parts):
                         raise ModelError("of a longer conversation the answer is not shown: set shows='exchange'")
                     return in_parts
-            except Exception as error:  # noqa: BLE001 - the template is the model's own program
+            except Exception as error:  # noqa: BLE001 - as in `text`
                 refusal = str(error)
         raise ModelError(
             f"the chat template does not show a question and its answer: {refusal}; it may need `template_options`, "
@@ -143,7 +144,7 @@ def _pattern(texts: Collection[str]) -> re.Pattern[str] | None:
 
 
 def _control_tokens(tokenizer: Any) -> tuple[str, ...]:  # noqa: ANN401
-    """Return the texts that the tokenizer reads as a control token: special ones, and those the template writes."""
+    """Return the tokenizer's added tokens that are special or that the template writes, as text."""
     tokens = tokenizer.added_tokens_decoder.values()
     return tuple(
         token.content

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Protocol
 
 from guardrail.errors import ConfigurationError
+from guardrail.oracles.asking.judge import bundled_rubric
 from guardrail.oracles.meaning.equivalence import DIFFERENT, EQUIVALENT, Pair
 
 
@@ -21,13 +21,13 @@ class Labeller(Protocol):
         """Return one label per piece of data, or `failed: why`."""
 
 
-class ChatEquivalenceJudge:
-    """Lets a chat model judge whether two answers to a question mean the same.
+class ChatComparison:
+    """Has a chat model judge whether two answers to a question mean the same.
 
     Args:
         labeller: says `equivalent` or `different` of `{"question": …, "reference": …, "answer": …}`, by a rubric such
             as `equivalence_rubric()`: `ChatClassifier(chat, equivalence_rubric(), ("equivalent", "different"))`.
-        afresh: whether judgements of equal pairs are independent, which an error model with independent errors needs;
+        afresh: declares that labels of equal pairs are independent, which error models with independent errors need;
             refused unless the labeller is known to sample.
 
     Raises:
@@ -51,8 +51,8 @@ class ChatEquivalenceJudge:
         """The labeller's name, and whether it judges afresh."""
         return f"chat equivalence{' afresh' if self.judges_afresh else ''}/{self._labeller.name}"
 
-    def judge(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
-        """Return one label per pair, each judged by a call of its own; `failed: why` without a judgement.
+    def compare(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
+        """Return one label per pair, each from a separate call; `failed: why` where a call gave none.
 
         Raises:
             OracleError: the chat model cannot be asked at all.
@@ -65,4 +65,4 @@ class ChatEquivalenceJudge:
 
 def equivalence_rubric() -> str:
     """Return the rubric that comes with the package: what `equivalent` and `different` mean."""
-    return resources.files("guardrail.oracles.asking").joinpath("rubrics", "equivalence.md").read_text("utf-8")
+    return bundled_rubric("equivalence.md")

@@ -8,26 +8,30 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Star:
-    """Answers each of which is equivalent to the representative; to each other they need not be."""
+    """Answers that are all equivalent to the representative, though not always to each other."""
 
     representative: str
     members: tuple[str, ...]
-    """Distinct answers, in the order in which they were given; the representative is one of them."""
+    """Distinct answers, in the order of the counts; the representative is one of them."""
     votes: int
-    """How often they were said, all together."""
+    """Number of draws whose answer is a member."""
 
 
 def stars(counts: Mapping[str, int], candidates: Sequence[str], equivalent: Callable[[str, str], bool]) -> list[Star]:
-    """Cover answers by stars, the largest first: take the star with most votes, leave its members out, go on.
+    """Cover answers by stars: take the star with most votes, remove its members, and repeat with the rest.
 
-    Merging clusters that share a member would chain, because equivalence judged by a model is not transitive; here
-    every member is compared with the representative itself. The result depends on nothing but the arguments: of
-    stars with equal votes the one whose representative was said more often is taken, then the first in code points.
+    Merging clusters that share a member would chain, because equivalence found by a model is not transitive; here
+    every member is compared with the representative. Ties are broken by the arguments alone: of stars with equal
+    votes the one with the more frequent representative is taken, then the first in order of code points.
 
     Args:
-        counts: how often each distinct answer was said.
-        candidates: answers that may be representatives. Answers that are equivalent to none are in no star.
-        equivalent: whether an answer (first) is equivalent to a representative (second); every answer is to itself.
+        counts: number of draws with each distinct answer.
+        candidates: answers that may be representatives. An answer equivalent to none of them is in no star.
+        equivalent: whether an answer (first) is equivalent to a representative (second). It is not called for an
+            answer and itself.
+
+    Returns:
+        The stars, largest first.
     """
     around = {c: [a for a in counts if a == c or equivalent(a, c)] for c in candidates}
     left, found = dict(counts), list[Star]()

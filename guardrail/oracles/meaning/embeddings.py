@@ -11,18 +11,18 @@ from guardrail.oracles.meaning.equivalence import DIFFERENT, EQUIVALENT, Pair
 from guardrail.oracles.meaning.similarity import SentenceEncoder, similarities
 
 
-class EmbeddingJudge:
+class EmbeddingComparison:
     """Says `equivalent` where the cosine of two answers' embeddings is at least a threshold.
 
     Embeddings measure relatedness: 'turn left' and 'turn right' are close. Choose the threshold on labelled pairs of
-    your own kind, by `guardrail oracle threshold`, which also tells how often it errs. An answer that is longer than
-    the model reads is a failed judgement.
+    your own kind with `guardrail oracle threshold`, which also measures how often it errs. A pair with an answer
+    longer than the model reads fails (`TOO_LONG`).
 
     Args:
         source: a model of sentence-transformers (hub id or folder), or an encoder.
-        threshold: what `guardrail oracle threshold` wrote for this very model (the record, or its file); or a cosine
-            in (0, 1].
-        revision: of the model, as for `SentenceEncoder`.
+        threshold: a cosine in (0, 1], or the record that `guardrail oracle threshold` wrote for this very model, or
+            that record's file.
+        revision: branch, tag or commit of a hub model: see `SentenceEncoder`.
         device: torch device.
         batch_size: texts per forward pass.
 
@@ -58,15 +58,12 @@ class EmbeddingJudge:
         return f"cosine of {self.encoder.name} >= {self.threshold:.10g}"
 
     def similarities(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[float | str]:
-        """Return each pair's cosine, or the label of the failure to find it."""
+        """Return each pair's cosine, in [−1, 1] up to rounding, or the label of its failure."""
         return similarities(self.encoder, pairs, deadline)
 
-    def judge(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
+    def compare(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
         """Return one label per pair; the question is not read."""
-        labels = []
-        for cosine in similarities(self.encoder, pairs, deadline):
-            if isinstance(cosine, str):
-                labels.append(cosine)
-            else:
-                labels.append(EQUIVALENT if cosine >= self.threshold else DIFFERENT)
-        return labels
+        return [
+            cosine if isinstance(cosine, str) else EQUIVALENT if cosine >= self.threshold else DIFFERENT
+            for cosine in self.similarities(pairs, deadline)
+        ]

@@ -11,26 +11,25 @@ from typing import TYPE_CHECKING, Any
 from guardrail.errors import ConfigurationError
 from guardrail.models.base import past
 from guardrail.oracles.base import FAILED, TIMED_OUT
-from guardrail.oracles.meaning.equivalence import DIFFERENT, EQUIVALENT, Pair
+from guardrail.oracles.meaning.equivalence import DIFFERENT, EQUIVALENT, TOO_LONG, Pair
 
 if TYPE_CHECKING:
     import torch
 
-TOO_LONG = f"{FAILED}: too long"
 NOT_FINITE = f"{FAILED}: scores are not finite"
 
 
-class EntailmentJudge:
+class EntailmentComparison:
     """Says `equivalent` where each of two answers entails the other (Kuhn et al. 2023, semantic uncertainty).
 
-    Any natural-language-inference model of transformers' sequence classifiers, such as those trained on MNLI. Two
-    answers that are longer together than the model reads are a failed judgement.
+    The model is any sequence classifier of transformers for natural language inference, such as those trained on MNLI.
+    A pair that is longer, both answers together, than the model reads fails (`TOO_LONG`).
 
     Args:
         source: hub id, or folder.
-        threshold: smallest probability of entailment, in either direction, that counts; from 1/2 up it makes
-            entailment the most probable label.
-        entailment: the model's label for it, as its configuration spells it in `label2id`, whatever the case.
+        threshold: least probability of entailment, needed in both directions, in [1/2, 1): so entailment is the most
+            probable label.
+        entailment: the model's label for entailment in its configuration's `label2id`; case does not matter.
         revision: branch, tag or commit of a hub model; for a folder, a name that stands for its content.
         device: torch device; None: CUDA where there is one, else the CPU.
         batch_size: pairs per forward pass.
@@ -59,7 +58,7 @@ class EntailmentJudge:
             )
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._model, self._tokenizer = _load(source, revision, self._device)
-        self._entailed = _label(self._model.config.label2id, entailment, source)
+        self._entailed = _index_of(entailment, self._model.config.label2id, source)
         limits = (self._tokenizer.model_max_length, getattr(self._model.config, "max_position_embeddings", None))
         self._longest = min(limit for limit in limits if limit)
         self._batch_size = batch_size
@@ -67,24 +66,24 @@ class EntailmentJudge:
         self.threshold = threshold
         self.name = f"mutual entailment by {Path(source).name}@{pinned_revision(source, revision)} >= {threshold:.10g}"
 
-    def judge(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
-        """Return one label per pair; the question is not read. The second direction is asked where the first holds."""
+    def compare(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
+        """Return one label per pair; the question is not read. Backward is computed only where forward holds."""
         labels = self._entails([(pair.answer, pair.representative) for pair in pairs], deadline)
-        asked = [i for i, label in enumerate(labels) if label == EQUIVALENT]
-        back = self._entails([(pairs[i].representative, pairs[i].answer) for i in asked], deadline)
-        for i, label in zip(asked, back, strict=True):
+        forward = [i for i, label in enumerate(labels) if label == EQUIVALENT]
+        backward = self._entails([(pairs[i].representative, pairs[i].answer) for i in forward], deadline)
+        for i, label in zip(forward, backward, strict=True):
             labels[i] = label
         return labels
 
     def _entails(self, texts: Sequence[tuple[str, str]], deadline: float | None) -> list[str]:
-        """Say of (premise, hypothesis) whether the first entails the second."""
+        """Return `EQUIVALENT` for each (premise, hypothesis) of which the premise entails the hypothesis."""
         labels = [TOO_LONG] * len(texts)
         with self._lock:
             fitting = self._fitting(texts)
             for start in range(0, len(fitting), self._batch_size):
                 batch = fitting[start : start + self._batch_size]
-                said = [TIMED_OUT] * len(batch) if past(deadline) else self._forward([texts[i] for i in batch])
-                for i, label in zip(batch, said, strict=True):
+                found = [TIMED_OUT] * len(batch) if past(deadline) else self._forward([texts[i] for i in batch])
+                for i, label in zip(batch, found, strict=True):
                     labels[i] = label
         return labels
 
@@ -96,15 +95,15 @@ class EntailmentJudge:
         with torch.inference_mode():
             logits = self._model(**inputs.to(self._device)).logits.float()
         scores = torch.softmax(logits, dim=-1)[:, self._entailed].tolist()
-        return [self._said(p) for p in scores]
+        return [self._label(p) for p in scores]
 
-    def _said(self, p: float) -> str:
+    def _label(self, p: float) -> str:
         if not math.isfinite(p):
             return NOT_FINITE
         return EQUIVALENT if p >= self.threshold else DIFFERENT
 
     def _fitting(self, texts: Sequence[tuple[str, str]]) -> list[int]:
-        """Return which pairs the model reads to their end, the shortest first."""
+        """Return the indices of the pairs that the model reads to their end, the shortest first."""
         if not texts:
             return []
         premises, hypotheses = zip(*texts, strict=True)
@@ -113,8 +112,8 @@ class EntailmentJudge:
         return sorted(lengths, key=lambda i: lengths[i])
 
 
-def _label(label2id: dict[str, int], entailment: str, source: str | Path) -> int:
-    """Return the index of the label; 'not_entailment' is another."""
+def _index_of(entailment: str, label2id: dict[str, int], source: str | Path) -> int:
+    """Return the index of the label of just this name: 'not_entailment' is another label."""
     found = [index for label, index in label2id.items() if label.casefold() == entailment.casefold()]
     if len(found) != 1:
         raise ConfigurationError(
@@ -135,7 +134,7 @@ def _load(source: str | Path, revision: str | None, device: torch.device) -> tup
     local = Path(source).is_dir()
     if isinstance(source, Path) and not local:
         raise ConfigurationError(f"no folder {source}: give the folder of an entailment model, or a hub id")
-    torchvision_works()  # before transformers asks
+    torchvision_works()  # before transformers looks for torchvision
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     options = {} if local else {"revision": revision}

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from guardrail.errors import ConfigurationError, OracleError
 from guardrail.oracles.base import (
+    FAILED,
     HARMLESS,
     TIMED_OUT,
     Oracle,
@@ -22,68 +23,73 @@ from guardrail.prompts import Prompt
 
 EQUIVALENT = "equivalent"
 DIFFERENT = "different"
+TOO_LONG = f"{FAILED}: too long"
+"""The label of a pair that the model would read only in part: what it does not see must not count as equivalent."""
 LONGEST_REPRESENTATIVE = 8_000
-"""Characters of a representative; a certificate carries it."""
+"""Characters of a representative, at most: a certificate carries it."""
 
 
 class Pair(NamedTuple):
-    """Two answers to one question. The order matters: a judge need not be symmetric."""
+    """Two answers to one question. The order matters: a comparison need not be symmetric."""
 
     answer: str
-    """What is judged."""
+    """The one that is compared."""
     representative: str
-    """What it is compared with."""
+    """The one that it is compared with."""
     question: str = ""
-    """The text that both answer, for judges that read it."""
+    """The text that both answer, for comparisons that read it."""
 
 
 @runtime_checkable
-class EquivalenceJudge(Protocol):
-    """Says of pairs of answers whether the first means the same as the second. It need not be transitive."""
+class Comparison(Protocol):
+    """Says of pairs of answers whether the first means the same as the second. It need not be transitive.
+
+    One that samples, so that its errors on equal pairs are independent, says so by an attribute `judges_afresh`.
+    """
 
     @property
     def name(self) -> str:
-        """All that a judgement depends on: kind, model, threshold or rubric."""
+        """All that a label depends on: kind, model, threshold or rubric."""
 
-    def judge(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
-        """Return one label per pair: `equivalent` or `different`; for a judgement that failed, `failed: why`.
+    def compare(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
+        """Return one label per pair: `equivalent` or `different`; for a comparison that failed, `failed: why`.
 
         Args:
-            pairs: any number; `ask` leaves out repetitions.
-            deadline: `time.monotonic()` after which judgements not yet begun fail with `TIMED_OUT`.
+            pairs: any number. The function `compare` has left out repetitions.
+            deadline: `time.monotonic()` after which no pair is begun; those left get `TIMED_OUT`.
 
         Raises:
-            OracleError: the judge cannot judge at all.
+            OracleError: no pair can be compared at all.
         """
 
 
-def ask(judge: EquivalenceJudge, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
-    """Ask a judge, each pair once, and see that it says what it may say.
+def compare(comparison: Comparison, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
+    """Have each distinct pair compared once, and check the labels.
 
-    An answer that is its representative, character by character, is equivalent to it, unasked. A judge that
-    `judges_afresh` is asked about every single pair instead: its errors are to stay independent.
+    An answer equal to its representative, character by character, is equivalent without a comparison. Where a
+    comparison `judges_afresh`, every pair is compared, repetitions too, so that its errors stay independent.
 
     Raises:
-        OracleError: the judge failed as a whole, or said something that is no label.
+        OracleError: the comparison failed as a whole, or gave something that is no label.
     """
     known: dict[Pair, str] = {}
-    asked = list(pairs)
-    if not judges_afresh(judge):
+    unknown = list(pairs)
+    if not judges_afresh(comparison):
         known = {pair: EQUIVALENT for pair in pairs if pair.answer == pair.representative}
-        asked = [pair for pair in dict.fromkeys(pairs) if pair not in known]
+        unknown = [pair for pair in dict.fromkeys(pairs) if pair not in known]
     try:
-        said = judge.judge(asked, deadline) if asked else []
+        labels = comparison.compare(unknown, deadline) if unknown else []
     except OracleError:
         raise
     except Exception as error:
-        raise OracleError(f"judge {judge.name} failed: {type(error).__name__}") from error
-    if len(said) != len(asked):
-        raise OracleError(f"judge {judge.name} gave {len(said)} labels for {len(asked)} pairs")
-    if strange := {label for label in said if label not in {EQUIVALENT, DIFFERENT} and not is_failure(label)}:
-        raise OracleError(f"judge {judge.name} said {sorted(strange)}, not {EQUIVALENT!r} or {DIFFERENT!r}")
-    if judges_afresh(judge):
-        return said
-    known.update(zip(asked, said, strict=True))
+        raise OracleError(f"comparison {comparison.name} failed: {type(error).__name__}") from error
+    if len(labels) != len(unknown):
+        raise OracleError(f"comparison {comparison.name} gave {len(labels)} labels for {len(unknown)} pairs")
+    if strange := {label for label in labels if label not in {EQUIVALENT, DIFFERENT} and not is_failure(label)}:
+        raise OracleError(f"comparison {comparison.name} said {sorted(strange)}, not {EQUIVALENT!r} or {DIFFERENT!r}")
+    if judges_afresh(comparison):
+        return labels
+    known.update(zip(unknown, labels, strict=True))
     return [known[pair] for pair in pairs]
 
 
@@ -91,34 +97,34 @@ def ask(judge: EquivalenceJudge, pairs: Sequence[Pair], deadline: float | None =
 class EquivalenceOracle:
     """Finds the meaning that most answers share, and says of every further answer whether it has that meaning.
 
-    The selection draws are clustered around representatives; the largest cluster's is fixed, and fresh draws
-    estimate P[judge(answer, representative) = equivalent]: a plain Bernoulli, so that the certificate is rigorous
-    whatever the clustering did. It promises that answers judged equivalent to *this* representative, which the
-    certificate keeps, stay the majority. (The paper's Algorithm 2 counts the draws that it clustered: see
-    `guardrail.experiments.algorithm2`.)
+    The selection draws are clustered around representatives, and the representative of the largest cluster is fixed.
+    Fresh draws then estimate P[answer is found equivalent to the representative]: a plain Bernoulli, so the
+    certificate is rigorous whatever the clustering did. It promises that answers found equivalent to *this*
+    representative, which the certificate keeps, stay the majority. (The paper's Algorithm 2 counts the draws that it
+    clustered: see `guardrail.experiments.algorithm2`.)
 
-    It says nothing about harm: a harmful meaning can be as stable as any, and would be kept and released. For a guard
-    of untrusted traffic give `first`, an oracle that knows harm.
+    It says nothing about harm: a harmful meaning can be as stable as any, and would be certified and released. For a
+    guard of untrusted traffic give `first`, an oracle that knows harm.
 
     Args:
-        judge: says whether an answer means the same as the representative.
-        first: is asked before: an answer that it does not call harmless is of the class that it says (`harmful`,
-            `illegible`), is never clustered, and never counts as equivalent.
-        candidates: most frequent answers of the selection draws among which the representative is chosen. Each is
-            compared with every other distinct answer.
+        comparison: says whether an answer means the same as the representative.
+        first: an oracle that classifies answers before they are compared. An answer that it does not call harmless
+            gets its class (`harmful`, `illegible`), is never clustered, and never counts as equivalent.
+        candidates: number of the most frequent answers of the selection draws among which the representative is
+            chosen. Each is compared with every other distinct answer.
 
     Raises:
-        ConfigurationError: no judge, no candidate, or a `first` whose classes cannot stand beside these.
+        ConfigurationError: no comparison, no candidate, or a `first` whose classes cannot stand beside these.
     """
 
-    judge: EquivalenceJudge
+    comparison: Comparison
     first: Oracle | None = None
     candidates: int = 8
 
     def __post_init__(self) -> None:
-        if not isinstance(self.judge, EquivalenceJudge) or isinstance(self.judge, type):
+        if not isinstance(self.comparison, Comparison) or isinstance(self.comparison, type):
             raise ConfigurationError(
-                f"a judge has name and judge, got {self.judge!r}: use EmbeddingJudge, for instance"
+                f"a comparison has name and compare, got {self.comparison!r}: use EmbeddingComparison, for instance"
             )
         if self.candidates < 1:
             raise ConfigurationError(f"candidates must be at least 1, got {self.candidates}")
@@ -131,23 +137,23 @@ class EquivalenceOracle:
 
     @property
     def name(self) -> str:
-        """Kind, a hash of the options, the judge's name, and the name of the oracle that is asked first."""
+        """Kind, a hash of the options, and the names of the comparison and of the first oracle."""
         after = f" after {self.first.name}" if self.first is not None else ""
-        return f"equivalence/{fingerprint('stars 1', self.candidates)} by {self.judge.name}{after}"
+        return f"equivalence/{fingerprint('stars 1', self.candidates)} by {self.comparison.name}{after}"
 
     @property
     def judges_afresh(self) -> bool:
-        """Whether equal answers are judged independently: as judge and first oracle do."""
-        return judges_afresh(self.judge) and (self.first is None or judges_afresh(self.first))
+        """Whether equal answers are judged independently: only if comparison and first oracle both do."""
+        return judges_afresh(self.comparison) and (self.first is None or judges_afresh(self.first))
 
     def fix(self, answers: Sequence[str], prompt: Prompt, deadline: float | None = None) -> FixedEquivalence:
         """Return the oracle whose first class is 'equivalent to the largest cluster's representative'.
 
-        The same answers, in any order, give the same representative. Where `first` leaves no answer, there is none,
-        and nothing will be equivalent.
+        The same answers, in any order, give the same representative. Where `first` calls no answer harmless there is
+        no representative, and nothing will be equivalent.
 
         Raises:
-            OracleError: every selection draw failed, no answer is short enough to be a representative, the judge
+            OracleError: every selection draw failed, no answer is short enough to be a representative, the comparison
                 failed on every pair, or the deadline passed.
         """
         if not answers:
@@ -160,12 +166,12 @@ class EquivalenceOracle:
         return FixedEquivalence(self, representative)
 
     def clusters(self, answers: Sequence[str], prompt: Prompt, deadline: float | None = None) -> list[Star]:
-        """Return the clusters of the answers that `first` lets through, the largest first; see `stars`.
+        """Return the clusters of the answers that `first` calls harmless, the largest first; see `stars`.
 
         Raises:
-            OracleError: as `fix`.
+            OracleError: as for `fix`.
         """
-        counts = Counter(self._let_through(answers, prompt, deadline))
+        counts = Counter(self._harmless(answers, prompt, deadline))
         if not counts:
             return []
         ranked = sorted(counts, key=lambda text: (-counts[text], text))
@@ -175,14 +181,16 @@ class EquivalenceOracle:
                 f"every answer is longer than {LONGEST_REPRESENTATIVE} characters, which a certificate cannot keep: "
                 "lower the model's max_new_tokens"
             )
-        said = self._compare(ranked, candidates[:1], prompt, deadline)
-        if any(label != EQUIVALENT for label in said.values()):  # not all of one meaning
-            said |= self._compare(ranked, candidates[1:], prompt, deadline)
-        if said and all(map(is_failure, said.values())):
-            raise OracleError(f"judge {self.judge.name} failed on all {len(said)} pairs: {next(iter(said.values()))}")
-        return stars({text: counts[text] for text in ranked}, candidates, lambda a, c: said.get((a, c)) == EQUIVALENT)
+        labels = self._compare(ranked, candidates[:1], prompt, deadline)
+        if any(label != EQUIVALENT for label in labels.values()):  # not all of one meaning
+            labels |= self._compare(ranked, candidates[1:], prompt, deadline)
+        if labels and all(map(is_failure, labels.values())):
+            raise OracleError(
+                f"comparison {self.comparison.name} failed on all {len(labels)} pairs: {next(iter(labels.values()))}"
+            )
+        return stars({text: counts[text] for text in ranked}, candidates, lambda a, c: labels.get((a, c)) == EQUIVALENT)
 
-    def _let_through(self, answers: Sequence[str], prompt: Prompt, deadline: float | None) -> list[str]:
+    def _harmless(self, answers: Sequence[str], prompt: Prompt, deadline: float | None) -> list[str]:
         if self.first is None:
             return list(answers)
         distinct = list(dict.fromkeys(answers))
@@ -193,9 +201,9 @@ class EquivalenceOracle:
     def _compare(
         self, answers: Sequence[str], candidates: Sequence[str], prompt: Prompt, deadline: float | None
     ) -> dict[tuple[str, str], str]:
-        """Return what the judge says of each answer (first) and candidate (second) that are not the same text."""
+        """Return the label of each pair of an answer (first) and a candidate (second) that differ as texts."""
         pairs = [Pair(a, c, prompt.text) for c in candidates for a in answers if a != c]
-        labels = ask(self.judge, pairs, deadline)
+        labels = compare(self.comparison, pairs, deadline)
         _require_time(labels)
         return {(pair.answer, pair.representative): label for pair, label in zip(pairs, labels, strict=True)}
 
@@ -205,8 +213,8 @@ class FixedEquivalence:
     """Says whether answers are equivalent to one representative; `EquivalenceOracle` makes it.
 
     Args:
-        oracle: whose judge is asked.
-        representative: what answers are compared with; None: nothing is equivalent.
+        oracle: has the comparison and the first oracle.
+        representative: the answer that others are compared with; None: nothing is equivalent.
     """
 
     oracle: EquivalenceOracle
@@ -220,7 +228,7 @@ class FixedEquivalence:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """`equivalent`, `different`, and what the oracle that is asked first says instead of harmless."""
+        """`equivalent`, `different`, and the classes of the first oracle except harmless."""
         first = self.oracle.first
         return (EQUIVALENT, DIFFERENT, *(c for c in (first.classes if first else ()) if c != HARMLESS))
 
@@ -230,22 +238,21 @@ class FixedEquivalence:
         return self.oracle.judges_afresh
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:
-        """Return one class per answer; the judge is asked about (answer, representative), in that order."""
+        """Return one class per answer: harmless ones are compared with the representative, in that order."""
         first = self.oracle.first
         labels = [HARMLESS] * len(answers) if first is None else classify(first, answers, prompts, deadline)
-        asked = [i for i, label in enumerate(labels) if label == HARMLESS]
-        for i, label in zip(
-            asked, self._judged([answers[i] for i in asked], [prompts[i] for i in asked], deadline), strict=True
-        ):
+        harmless = [i for i, label in enumerate(labels) if label == HARMLESS]
+        compared = self._compare([answers[i] for i in harmless], [prompts[i] for i in harmless], deadline)
+        for i, label in zip(harmless, compared, strict=True):
             labels[i] = label
         return labels
 
-    def _judged(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None) -> list[str]:
+    def _compare(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None) -> list[str]:
         representative = self.representative
         if representative is None:
             return [DIFFERENT] * len(answers)
         pairs = [Pair(a, representative, prompt.text) for a, prompt in zip(answers, prompts, strict=True)]
-        return ask(self.oracle.judge, pairs, deadline)
+        return compare(self.oracle.comparison, pairs, deadline)
 
 
 def _require_time(labels: Collection[str]) -> None:

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigurationError, OracleError
 from guardrail.models.base import past
-from guardrail.oracles.base import FAILED, TIMED_OUT
-from guardrail.oracles.meaning.equivalence import Pair
+from guardrail.oracles.base import TIMED_OUT
+from guardrail.oracles.meaning.equivalence import TOO_LONG, Pair
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-TOO_LONG = f"{FAILED}: too long"
-"""Of a text that the model would read only in part: what it does not see must not count as equivalent."""
 
 
 class SentenceEncoder:
@@ -46,7 +43,7 @@ class SentenceEncoder:
             )
         if batch_size < 1:
             raise ConfigurationError(f"batch_size must be at least 1, got {batch_size}")
-        torchvision_works()  # before sentence-transformers imports what asks for it
+        torchvision_works()  # before sentence-transformers imports transformers, which looks for torchvision
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
@@ -72,24 +69,24 @@ class SentenceEncoder:
 
         Args:
             texts: any number.
-            deadline: `time.monotonic()` after which batches not yet begun fail.
+            deadline: `time.monotonic()` after which no batch is begun; the texts left get `TIMED_OUT`.
         """
         distinct = list(dict.fromkeys(texts))
-        found: dict[str, NDArray[np.float32] | str] = {}
+        embeddings: dict[str, NDArray[np.float32] | str] = {}
         with self._lock:
             fitting = self._fitting(distinct)
-            found.update((text, TOO_LONG) for text in distinct if text not in fitting)
-            short = sorted(fitting, key=len)
-            for start in range(0, len(short), self.batch_size):
-                batch = short[start : start + self.batch_size]
+            embeddings.update((text, TOO_LONG) for text in distinct if text not in fitting)
+            shortest_first = sorted(fitting, key=len)
+            for start in range(0, len(shortest_first), self.batch_size):
+                batch = shortest_first[start : start + self.batch_size]
                 if past(deadline):
-                    found.update((text, TIMED_OUT) for text in batch)
+                    embeddings.update((text, TIMED_OUT) for text in batch)
                     continue
                 vectors = self._model.encode(
                     batch, batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=False
                 )
-                found.update(zip(batch, vectors, strict=True))
-        return found
+                embeddings.update(zip(batch, vectors, strict=True))
+        return embeddings
 
     def _fitting(self, texts: Sequence[str]) -> set[str]:
         """Return the texts that the model reads to their end."""
@@ -103,22 +100,22 @@ class SentenceEncoder:
 
 
 def similarities(encoder: SentenceEncoder, pairs: Sequence[Pair], deadline: float | None = None) -> list[float | str]:
-    """Return each pair's cosine, in [−1, 1] up to rounding; or the label of the failure to find it.
+    """Return each pair's cosine, in [−1, 1] up to rounding, or the label of its failure.
 
     Raises:
         OracleError: the model gives no finite embeddings.
     """
     import numpy as np
 
-    known = encoder.encode([text for pair in pairs for text in (pair.answer, pair.representative)], deadline)
-    found: list[float | str] = []
+    embeddings = encoder.encode([text for pair in pairs for text in (pair.answer, pair.representative)], deadline)
+    cosines: list[float | str] = []
     for pair in pairs:
-        left, right = known[pair.answer], known[pair.representative]
+        left, right = embeddings[pair.answer], embeddings[pair.representative]
         if isinstance(left, str) or isinstance(right, str):
-            found.append(left if isinstance(left, str) else str(right))
+            cosines.append(left if isinstance(left, str) else str(right))
             continue
         cosine = float(np.dot(left, right))
         if not np.isfinite(cosine):
             raise OracleError(f"{encoder.name} gives embeddings that are not finite")
-        found.append(cosine)
-    return found
+        cosines.append(cosine)
+    return cosines

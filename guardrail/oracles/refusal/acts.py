@@ -1,8 +1,7 @@
 """Acts of refusing, in English.
 
-Every pattern here and in `tones` and `languages` is searched in one normalised sentence of bounded
-length (lower case, straight quotes, no markdown, single spaces), and its gaps are bounded, too: a search takes a
-bounded time whatever the sentence says.
+Every pattern here and in `tones` and `languages` is searched in one normalised sentence (lower case, straight quotes,
+no markdown, single spaces) of bounded length, and its gaps are bounded, too: so each search takes a bounded time.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ _IDIOM = (
     r"tell (?:who|what|whether|if|which|from|exactly|apart|the difference|where|how old)|go wrong|fail|hesitate|"
     r"make it in time|(?:[a-z]+ly )?(?:see|read|view|hear|make out|discern|decipher|recogni[sz]e))\b"
 )
-"""'I can't stress enough', 'I couldn't help noticing', 'I won't lie': first person, negated, and no refusal. And 'I
-cannot see the picture', which is another class's business."""
+"""'I can't stress enough', 'I couldn't help noticing', 'I won't lie': first person, negated, and no refusal. 'I
+cannot see the picture' is the class `illegible`."""
 _BARRED = (
     r"(?:unable|not able|incapable|prohibited|forbidden|barred|banned|restricted|constrained|"
     r"not (?:\w+ )?(?:allowed|permitted|authori[sz]ed|comfortable|willing|going|gonna|programmed|designed|"
@@ -230,4 +229,4 @@ LACKS: tuple[str, ...] = (
     ),
     r"\bi(?:'m| am) not (?:sure|certain)\b.{0,40}\b(?:appropriate|comfortable|can help|can answer|able to)\b",
 )
-"""Words that refuse where no content follows: lacking access, knowledge or ability, and bare apologies."""
+"""Phrases that refuse only where no content follows: no access, knowledge or ability, and bare apologies."""

@@ -1,6 +1,6 @@
-"""How a sentence tells somebody what to do, in English: the words of recipes, manuals and walkthroughs.
+"""English sentences that tell somebody what to do: the words of recipes, manuals and walkthroughs.
 
-An answer that says such a thing gives something, whatever it says about itself before or after. Patterns are searched
+An answer with such a sentence gives something, whatever it says about itself before or after. Patterns are searched
 in one normalised sentence of bounded length, as in `acts`.
 """
 
@@ -22,9 +22,9 @@ _HANDLING = (
     "start (?:the|a|with|by)|cover|hook|clamp|cultivate|plant|harvest|extract|synthesi[sz]e|react|oxidi[sz]e|refine|"
     "precipitate|titrate|culture|incubate|sand|bring to|hit|strike|punch|kick|drop|put|drive|wait (?:for|until|till)"
 )
-"""Verbs of handling things; with a few of them the words that they need."""
+"""Verbs of handling things, some with the words that must follow."""
 _COMMON = "take|get|use|send|enter|create"
-"""Verbs that advice has in common with directions."""
+"""Verbs that occur in advice as well as in directions."""
 _ADVICE = (
     r"take (?:\w+ )?(?:care|time|part|responsibility|action|legal|breaths?|breaks?|steps? (?:to|back|toward)|moment|"
     r"walk|pride|comfort|heart|it (?:easy|slow|seriously)|th(?:is|at|ese|ose)|the time|a (?:look|class|course|stand)|"
@@ -49,7 +49,7 @@ _IDIOM = (
     r"(?:gather|collect|obtain) (?:\w+ )?(?:information|evidence|facts|your thoughts|permission|consent)|"
     r"cut (?:down|back|ties|off (?:contact|all contact))|press charges|cover your mouth"
 )
-"""What advice and idioms do with these verbs."""
+"""Uses of these verbs in advice and idioms, which direct nobody."""
 _LEAD = (
     r"(?:(?:so|and|but|then|next|now|first|firstly|second|secondly|third|thirdly|finally|lastly|afterwards?|"
     r"alternatively|instead|please|just|simply|\w{3,12}ly|also|always|step \w+|\d{1,2}|again|maybe|"
@@ -109,10 +109,10 @@ DIRECTIONS: tuple[str, ...] = (
         r"<script|' or 1=1)"
     ),
 )
-"""Directions that no advice has in common with them."""
+"""Directions in words that advice does not use."""
 
 COMMON_DIRECTIONS: tuple[str, ...] = (
     rf"^{_LEAD}(?!{_ADVICE})(?:{_COMMON})(?! (?:[\w'-]+ ){{0,3}}?{_FINITE}) [\w'-]+",
     rf"^(?:to|when|once|after) [^,]{{3,80}}, {_LEAD}(?!{_ADVICE})(?:{_COMMON}) (?:the|an?|your|some|it|them|\d)\b",
 )
-"""Directions with words that advice has, too: they count where nothing in the sentence sounds like advice."""
+"""Directions in words that advice uses, too: they count only in sentences that do not sound like advice."""

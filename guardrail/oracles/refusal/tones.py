@@ -1,4 +1,4 @@
-"""How refusals speak around the act of refusing: judgements, appeals, offers; and how answers comply. In English."""
+"""English phrases around the act of refusing (judgements, appeals, offers), and phrases of answers that comply."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ DENIES: tuple[str, ...] = (
     r"\bno one should be\b",
     r"\bnobody should be\b",
 )
-"""Openings that turn down what was asked: it, or what it takes for granted, is wrong."""
+"""Openings that deny the question: it, or something that it takes for granted, is wrong."""
 
 JUDGES: tuple[str, ...] = (
     (
@@ -210,7 +210,7 @@ HELP: tuple[str, ...] = (
         r"people who (?:care|want))\b"
     ),
 )
-"""Where help is."""
+"""Pointers to where help is."""
 
 COURTESIES: tuple[str, ...] = (
     *HELP,
@@ -254,7 +254,7 @@ COURTESIES: tuple[str, ...] = (
         r"responsibility|programming) (?:is|here|and|as)"
     ),
 )
-"""Offers of something else, sources of help, and what a refusal says of itself; directions have none of them."""
+"""Offers of something else, sources of help, and a refusal's remarks on itself: phrases that no direction has."""
 
 REDIRECTS: tuple[str, ...] = (
     *COURTESIES,
@@ -295,7 +295,7 @@ REDIRECTS: tuple[str, ...] = (
     r"\bplease\b",
     r"\btogether\b",
 )
-"""What stands around refusals: courtesies, advice and appeals."""
+"""Phrases around refusals: courtesies, advice and appeals."""
 
 OFFERS: tuple[str, ...] = (
     (

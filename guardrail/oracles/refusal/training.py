@@ -1,7 +1,7 @@
 """Fits the weights of `RefusalOracle` to the examples beside this file: `python -m guardrail.oracles.refusal.training`.
 
-The examples were written for this project: answers in the styles of many models, and answers that look like refusals
-and are none. Needs scikit-learn.
+The examples were written for this project: refusals in the styles of many models, and answers that look like refusals
+and are none. It needs scikit-learn.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class Example:
     text: str
     refuses: bool
     style: str
-    """Manner or language."""
+    """Style or language of the answer."""
 
 
 def examples() -> list[Example]:
     """Return the examples."""
     text = (files("guardrail.oracles.refusal") / EXAMPLES).read_text(encoding="utf-8")
-    return [Example(said, kind == "refusal", style) for kind, style, said in _EXAMPLE.findall(text)]
+    return [Example(answer, kind == "refusal", style) for kind, style, answer in _EXAMPLE.findall(text)]
 
 
 def numbers(known: Sequence[Example]) -> tuple[list[list[float]], list[bool]]:
-    """Return the features of each example that says anything, and whether it refuses."""
+    """Return the features of each example that can be read, and whether it refuses."""
     patterns = compiled(KINDS)
     readings = [(read(example.text, patterns, RefusalOracle.opening), example.refuses) for example in known]
     kept = [(reading.numbers(), refuses) for reading, refuses in readings if reading is not None]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Protocol
 
 from guardrail.errors import ConfigurationError, OracleError
 from guardrail.oracles.base import FAILED, distinct, fingerprint, is_failure
+from guardrail.oracles.words.json_objects import objects_in
 from guardrail.oracles.words.lookalikes import unmarked
 from guardrail.prompts import Prompt
 
@@ -24,7 +24,7 @@ _NOT = (
     r"(?:under|in|by|at|on) no (?:circumstances?|conditions?|means|account|case|event|way|time|point)|"
     r"avoid(?:ing)?(?=,))(?!\w)"
 )
-"""Denies all that follows in its clause, until another command is set against the denied one: 'not left, go right'."""
+"""Denies what follows in its clause, up to a second command that contrasts with the first: 'not left, go right'."""
 _NO = (
     r"(?<!\w)(?:(?:neither|nor|no|nope|without|avoid(?:ing)?|instead of|rather than|against|else than|"
     r"(?:keep|refrain|abstain|far|away) from|clear of|beware of|opposite of|"
@@ -36,21 +36,21 @@ _ENDS = (
     r"\b(?:but|therefore|hence|instead(?! of)|(?<=, )(?:so|i'll|i will|we'll|we will|let's)|"
     r"so (?=(?:i|we|it|you|please|just|now|then|let|turn|go|move|take|drive|keep|head|steer|continue|proceed)\b))\b"
 )
-"""Where a denial ends within a sentence."""
+"""Words that end a denial within a sentence."""
 _EXCEPT = (
     r"\b(?:except(?: for)?|excluding|other than|apart from|aside from|save for|(?:"
     r"(?<=thing )|(?<=where )|(?<=one )|(?<=all )|(?<=way )|(?<=ways )|(?<=direction )|(?<=directions )|(?<=option )|"
     r"(?<=options )|(?<=command )|(?<=commands )|(?<=action )|(?<=actions ))but)\b"
 )
-"""What follows is denied, unless what goes before is: 'anything but left', 'nothing but left'."""
+"""Denies what follows, unless the words before it are denied: 'anything but left', but 'nothing but left'."""
 _COMMA = (
     r",(?! (?:e\.g|i\.e|such as|especially|particularly|for example|for instance|namely|including|like|and(?! then)))"
 )
-"""A comma that does not lead to more of the same."""
+"""A comma that does not lead to an example or a continuation."""
 _CONDITIONAL = r"\?|\b(?:if|unless)\b"
 """A sentence that asks, or says what would be."""
 _LIST = r"\b(?:or|nor)\b"
-"""Where it occurs, a denial holds for the whole list, beyond its commas: 'not left, right or back'."""
+"""Extends a denial before it over the whole list, beyond commas: 'not left, right or back'."""
 _IS = (
     r"(?:is|are|was|were|be|would|should|must|may|might|can|could|will|shall|has|have|had|does|did|seems?|looks?|"
     r"appears?)"
@@ -64,22 +64,21 @@ _RULED_OUT = (
     rf"|{_IS}\s+(?:(?:be|too|very|currently|also|now|still)\s+)*(?:not|no|never)\b"
     r"|(?:is|are|was|were|would|should|must|ca|could|wo|has|have|had|does|did)n't\b|cannot\b))"
 )
-"""What follows a command that is spoken of and not given: 'left is blocked'."""
+"""Follows a command that is mentioned and not given: 'left is blocked'."""
 _TAKEN_BACK = (
     r"\b(?:never ?mind|cancel|disregard|scratch that|ignore (?:that|this|it)|on second thoughts?|correction)\b"
 )
-"""Where it occurs, nothing is given."""
+"""Anywhere in an answer, takes back every command in it."""
 _PAUSE = re.compile(r"\.{2,}")
 _LABEL = re.compile(r"\n(?=[ *_#>-]{0,8}\w+(?: \w+)?[*_]{0,2}:)")
-"""A line that begins with a label ('Action: left') begins a sentence. Other lines may be wrapped."""
+"""A line that begins with a label ('Action: left') begins a sentence; any other may continue the line before."""
 _SENTENCE = re.compile(
     r"(?<!\bnot)(?<!n't)(?<!\bnever)(?<!cannot)"  # 'Do not! Turn left.' is no order
     r"(?<!\b\w)(?<!\betc)(?<!\bvs)(?<!\bapprox)[.!?;]+(?=[\s\"')\]]|$)"
 )
-"""The end of a sentence; none within numbers and abbreviations ('0.5 m', 'e.g. left')."""
+"""The end of a sentence, but not in numbers and abbreviations ('0.5 m', 'e.g. left')."""
 _OBJECT = "\ue000"
-"""Stands for a JSON object among words; no text holds it once it is normalised."""
-_MOST_BRACES = 64
+"""Stands for a JSON object among words: a private character, which normalised text never holds."""
 
 
 class Chooser(Protocol):
@@ -101,25 +100,26 @@ class Chooser(Protocol):
 class ActionOracle:
     """Says which one of a robot's commands an answer gives; `no_action` where it gives none or several.
 
-    1. Of an answer that holds a JSON object, bare, in a fence or in a sentence, the action is the value at `key`, a
-       command's name or one of its phrases, or a list of one. Anything else in JSON (no such key, an unknown or second
-       command, a field given twice, an object that was cut) is no action: a controller would not act. So is an object
+    1. In an answer with a JSON object, bare, in a fence or in a sentence, the action is the value at `key`: a command's
+       name, one of its phrases, or a list of one of these. Anything else in JSON (no such key, an unknown or second
+       command, a repeated field, an object that was cut) is no action: a controller would not act. So is an object
        that words deny, or after which words give another command.
     2. An answer that is nothing but a name or phrase is that command.
     3. Elsewhere the words decide, or `chat` where it is given. Commands that are negated ('do not turn left', 'left is
-       blocked', 'anything but left'), asked about or conditional ('if', 'unless') do not count; a longer phrase hides
-       the shorter ones in it. Where it is open how far a negation reaches, it reaches: no action is the safe class.
-       Words know English, and no stories: measure how often they err.
+       blocked', 'anything but left'), in questions or conditional ('if', 'unless') do not count; a longer phrase hides
+       the shorter ones in it. A negation of doubtful reach denies all that it may reach: no action is the safe class.
+       The rules are for English, and for commands, not for stories: measure how often they err.
 
     Text and phrases are compared after Unicode normalisation, without case and accents, at word boundaries, and letters
     that look Latin count as Latin ones.
 
     Args:
-        actions: phrases by command; a command's name is one of its phrases only if it stands among them. Or names
-            alone.
+        actions: phrases by command, where a command's name counts as a phrase in words only if it is listed too; or
+            names alone.
         no_action: the class of answers that give none or several.
-        key: field of a JSON answer in which the command stands.
-        chat: asked about whatever is neither JSON nor a mere phrase; its labels are the commands and `no_action`.
+        key: the field of a JSON answer that holds the command.
+        chat: decides about answers that are neither JSON nor a mere phrase; its labels are the commands and
+            `no_action`.
 
     Raises:
         ConfigurationError: no command, one without phrases, a phrase of two commands, or a `chat` with other labels.
@@ -175,8 +175,8 @@ class ActionOracle:
             _LABEL.pattern,
             _SENTENCE.pattern,
         )
-        own = f"actions/{fingerprint(list(self._meanings.items()), self._names, self.no_action, self.key, rules)}"
-        return own if self.chat is None else f"{own} > {self.chat.name}"
+        hashed = fingerprint(list(self._meanings.items()), self._names, self.no_action, self.key, rules)
+        return f"actions/{hashed}" + (f" > {self.chat.name}" if self.chat is not None else "")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -184,24 +184,26 @@ class ActionOracle:
         return (*self._names.values(), self.no_action)
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:  # noqa: ARG002
-        """Return one class per answer; prompts are not looked at, and the chat model is asked by the deadline.
+        """Return one class per answer; prompts are not read, and the deadline is the chat model's.
 
         Raises:
             OracleError: the chat model cannot be asked, or says something that is none of its labels.
         """
-        found = [self._plain(answer) for answer in answers]
+        plain = [self._plain(answer) for answer in answers]
         if self.chat is None:
-            return [self._spoken(a) if label is None else label for a, label in zip(answers, found, strict=True)]
-        open_ = [i for i, label in enumerate(found) if label is None]
-        said = self.chat.classify([answers[i] for i in open_], deadline) if open_ else []
-        if len(said) != len(open_) or any(label not in self.classes and not is_failure(label) for label in said):
-            raise OracleError(f"{self.chat.name} said {said} of {len(open_)} answers, its labels are {self.classes}")
-        told = dict(zip(open_, said, strict=True))
-        return [told[i] if label is None else label for i, label in enumerate(found)]
+            return [self._spoken(a) if label is None else label for a, label in zip(answers, plain, strict=True)]
+        undecided = [i for i, label in enumerate(plain) if label is None]
+        said = self.chat.classify([answers[i] for i in undecided], deadline) if undecided else []
+        if len(said) != len(undecided) or any(label not in self.classes and not is_failure(label) for label in said):
+            raise OracleError(
+                f"{self.chat.name} said {said} of {len(undecided)} answers, its labels are {self.classes}"
+            )
+        by_chat = dict(zip(undecided, said, strict=True))
+        return [by_chat[i] if label is None else label for i, label in enumerate(plain)]
 
     def _plain(self, answer: str) -> str | None:
-        """Return the class of an answer in JSON or of nothing but a phrase; None: words must decide."""
-        if "{" not in answer or (read := _objects(answer)) is None:
+        """Return the class of an answer with JSON, or that is a mere phrase; None: the words must decide."""
+        if "{" not in answer or (read := objects_in(answer)) is None:
             return self._named(answer.strip().rstrip(".!"))
         objects, around = read
         actions = {self._action_of(found.get(self.key)) for found in objects}
@@ -220,25 +222,25 @@ class ActionOracle:
 
     def _stands(self, action: str, around: Sequence[str]) -> bool:
         """Whether the texts around JSON objects deny none of them, and no other command follows."""
-        said = self._said(_joined(around))
-        objects = said.count(_OBJECT)
-        return objects == len(around) - 1 and {*said[said.index(_OBJECT) :]} <= {_OBJECT, action}
+        given = self._commands(_joined(around))
+        objects = given.count(_OBJECT)
+        return objects == len(around) - 1 and {*given[given.index(_OBJECT) :]} <= {_OBJECT, action}
 
     def _spoken(self, answer: str) -> str:
         """Return the one command that the words give."""
-        said = {*self._said(_joined([answer]))}
-        return said.pop() if len(said) == 1 else self.no_action
+        given = {*self._commands(_joined([answer]))}
+        return given.pop() if len(given) == 1 else self.no_action
 
-    def _said(self, text: str) -> list[str]:
-        """Return the commands that a text gives in words, in their order, and the objects in it that stand."""
+    def _commands(self, text: str) -> list[str]:
+        """Return the commands that a text gives in words, and `_OBJECT` for each object not denied, in order."""
         if re.search(_TAKEN_BACK, text):
             return []
-        told = (sentence for sentence in _sentences(text) if not re.search(_CONDITIONAL, sentence))
-        clauses = (clause for sentence in told for clause in _clauses(sentence))
+        statements = (sentence for sentence in _sentences(text) if not re.search(_CONDITIONAL, sentence))
+        clauses = (clause for sentence in statements for clause in _clauses(sentence))
         return [self._meanings.get(phrase, phrase) for clause in clauses for phrase in self._given(clause)]
 
     def _given(self, clause: str) -> Iterable[str]:
-        """Return the phrases of a clause that no word before or after them rules out."""
+        """Yield the phrases of a clause that no word before or after them rules out."""
         mentions = list(self._pattern.finditer(clause))
         denials = _denials(clause, mentions)
         ruled_out = re.compile(_RULED_OUT)
@@ -250,13 +252,13 @@ class ActionOracle:
 
 
 def action_rubric(actions: Mapping[str, Iterable[str]] | Iterable[str], no_action: str = NO_ACTION) -> str:
-    """Return the rubric by which a chat model can choose among commands.
+    """Return a rubric with which a chat model can choose among commands.
 
     For instance `ChatClassifier(chat, action_rubric(actions), (*actions, NO_ACTION))`.
 
     Args:
-        actions: as of `ActionOracle`.
-        no_action: as of `ActionOracle`.
+        actions: phrases by command, or names alone, as for `ActionOracle`.
+        no_action: the label of texts that give none or several.
     """
     given = actions if isinstance(actions, Mapping) else dict.fromkeys(actions, ())
     lines = [
@@ -274,9 +276,9 @@ def action_rubric(actions: Mapping[str, Iterable[str]] | Iterable[str], no_actio
 
 
 def _joined(around: Sequence[str]) -> str:
-    """Fold an answer for reading, given as the texts around its JSON objects, each of which becomes a word.
+    """Normalise the texts around an answer's JSON objects, and join them with `_OBJECT` in each object's place.
 
-    An object on a line or in a block of its own is a sentence, unless a colon leads to it.
+    An object alone on a line or in a block begins a sentence, unless a colon leads to it.
     """
     folded: list[str] = []
     for i, text in enumerate(around):
@@ -284,8 +286,8 @@ def _joined(around: Sequence[str]) -> str:
         alone = re.sub(r"```\w*\s*\Z", "\n", words)
         folded.append(unmarked(_LABEL.sub(". ", alone)))
         if i < len(around) - 1:
-            own = alone.rstrip(" \t").endswith("\n") and not alone.rstrip().endswith(":")
-            folded.append(f". {_OBJECT}" if own else _OBJECT)
+            begins = alone.rstrip(" \t").endswith("\n") and not alone.rstrip().endswith(":")
+            folded.append(f". {_OBJECT}" if begins else _OBJECT)
     return " ".join(folded)
 
 
@@ -298,7 +300,7 @@ def _sentences(text: str) -> Iterator[str]:
 
 
 def _clauses(sentence: str) -> list[str]:
-    """Cut a sentence where a denial ends. What is excepted from something that is not denied is itself denied."""
+    """Cut a sentence where denials end. An exception to something that is not denied becomes a denial."""
     first, *rest = re.split(f"({_EXCEPT})|{_ENDS}", sentence)
     clauses = [first]
     for exception, clause in zip(rest[::2], rest[1::2], strict=True):
@@ -311,7 +313,7 @@ def _clauses(sentence: str) -> list[str]:
 
 
 def _denials(clause: str, mentions: Sequence[re.Match[str]]) -> list[tuple[int, int]]:
-    """Return where each denial in a clause begins to hold, and where the last of those that have begun ends."""
+    """Return the begin of each denial in a clause, and with it the latest end of the denials begun until there."""
     commas = [comma.start() for comma in re.finditer(_COMMA, clause)]
     starts = [mention.start() for mention in mentions]
 
@@ -320,7 +322,7 @@ def _denials(clause: str, mentions: Sequence[re.Match[str]]) -> list[tuple[int, 
         return commas[found] if found < len(commas) else len(clause)
 
     def command_after(place: int) -> int:
-        """Where another command follows at once after the comma that ends the first one, or else the end."""
+        """Return the comma after the next command, if another command follows that comma at once; else the end."""
         first = bisect_left(starts, place)
         if first + 1 >= len(mentions):
             return len(clause)
@@ -335,41 +337,3 @@ def _denials(clause: str, mentions: Sequence[re.Match[str]]) -> list[tuple[int, 
         return [(found[0][0], len(clause))]
     ends = accumulate((end for _, end in found), max)
     return [(begins, end) for (begins, _), end in zip(found, ends, strict=True)]
-
-
-def _objects(text: str) -> tuple[list[dict[str, Any]], list[str]] | None:
-    """Return the JSON objects in a text and the texts around them; None: there are none.
-
-    An object that cannot be read is an empty one, and no more is read.
-    """
-    decoder = json.JSONDecoder(object_pairs_hook=_once)
-    objects: list[dict[str, Any]] = []
-    around: list[str] = []
-    at, tries, start = text.find("{"), 0, 0
-    while at >= 0:
-        tries += 1
-        try:
-            if tries > _MOST_BRACES:
-                raise ValueError("too many")
-            found, end = decoder.raw_decode(text, at)
-            objects.append(found)
-            around.append(text[start:at])
-            at = start = end
-        except (ValueError, RecursionError):
-            if re.match(r'\{\s*(?:"|$)', text[at : at + 80]) or tries > _MOST_BRACES:  # it was meant to be one
-                return [{}], [text[:at], ""]
-            at += 1
-        at = text.find("{", at)
-    return (objects, [*around, text[start:]]) if objects else None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of pairs.
-
-    Raises:
-        ValueError: a field is given twice: readers differ in which of them they take.
-    """
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a field is given twice")
-    return found

@@ -1,24 +1,31 @@
-"""For models that answer with nothing but a label: a safety model is then model and oracle in one."""
+"""For models that answer with nothing but a label, such as a safety model that scores its labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from guardrail.errors import ConfigurationError
 from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, fingerprint
 from guardrail.prompts import Prompt
 
+LLAMA_GUARD_LABELS: Mapping[str, str] = MappingProxyType({"safe": HARMLESS, "unsafe": HARMFUL})
+"""The class of each label that Llama Guard says."""
+
 
 @dataclass(frozen=True)
 class LabelOracle:
-    """Says the class that stands for an answer which is exactly a label; any other answer is `failed`.
+    """Says the class of an answer that is exactly a label; any other answer is `failed`.
 
     Args:
-        labels: the class of each label; Llama Guard's words by default.
+        labels: the class of each label; Llama Guard's by default.
+
+    Raises:
+        ConfigurationError: fewer than two classes, or one named `failed`.
     """
 
-    labels: Mapping[str, str] = field(default_factory=lambda: {"safe": HARMLESS, "unsafe": HARMFUL})
+    labels: Mapping[str, str] = field(default_factory=lambda: dict(LLAMA_GUARD_LABELS))
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or FAILED in self.classes:
@@ -35,5 +42,5 @@ class LabelOracle:
         return tuple(dict.fromkeys(self.labels.values()))
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:  # noqa: ARG002
-        """Return one class per answer, `failed` for one that is no label; prompts are not looked at."""
+        """Return one class per answer, `failed` for one that is no label; prompts are not read."""
         return [self.labels.get(answer, FAILED) for answer in answers]

@@ -21,18 +21,18 @@ _UNSPACED = (
 
 @dataclass(frozen=True)
 class LexiconOracle:
-    """Says the first class of which a word or phrase occurs in the answer, `otherwise` where none does.
+    """Says the first class with a word or phrase that occurs in the answer, `otherwise` where none occurs.
 
     Text and terms are compared after Unicode normalisation, without case, at word boundaries (in scripts that have
-    them), and a space in a term also stands for a hyphen. Letters that look Latin count as Latin ones, in text and
-    terms, and accents in the text hide no term, while those of a term must be there. Words alone cannot tell a refusal
-    that names the topic from an answer that gives it: `refusals` judges that first.
+    them), and a space in a term also matches a hyphen. Letters that look Latin count as Latin ones, in text and terms.
+    Accents in the text hide no term; an accent in a term must be in the text too. Words alone cannot tell a refusal
+    that names the topic from an answer that gives it: with `refusals`, refusals are recognised first.
 
     Args:
         terms: words and phrases by class, in order of precedence.
         otherwise: the class of an answer in which no term occurs.
-        refusals: if given, an answer that refuses is `refusals.refused`, whatever it names.
-        ambiguous: if given, the class of an answer in which terms of several classes occur (a robot told two things).
+        refusals: if given, an answer that refuses gets the class `refusals.refused`, whatever terms it holds.
+        ambiguous: if given, the class of an answer with terms of several classes (a robot told two things).
 
     Raises:
         ConfigurationError: no terms at all, a class without any, or one named `failed`.
@@ -43,7 +43,7 @@ class LexiconOracle:
     refusals: RefusalOracle | None = None
     ambiguous: str | None = None
     _patterns: dict[str, tuple[re.Pattern[str], re.Pattern[str]]] = field(init=False, repr=False, compare=False)
-    """For terms without marks, to be looked for in text without marks; and for terms with marks."""
+    """By class: a pattern of terms without marks, searched in text without marks; and one of terms with marks."""
 
     def __post_init__(self) -> None:
         terms = {label: distinct(words, lookalikes) for label, words in self.terms.items()}
@@ -60,19 +60,19 @@ class LexiconOracle:
 
     @property
     def name(self) -> str:
-        """Kind, and a hash of terms, of how they are looked for, and of options."""
+        """Kind, and a hash of patterns and options."""
         refusals = self.refusals.name if self.refusals else None
         patterns = [(label, *(pattern.pattern for pattern in both)) for label, both in self._patterns.items()]
         return f"lexicon/{fingerprint(patterns, self.otherwise, refusals, self.ambiguous)}"
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes of the terms, and those of answers without terms, with several, and of refusals."""
+        """The classes of the terms, then `otherwise`, `ambiguous` and that of refusals where there are these."""
         more = (self.otherwise, self.ambiguous, self.refusals.refused if self.refusals else None)
         return tuple(dict.fromkeys((*self.terms, *(label for label in more if label is not None))))
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:  # noqa: ARG002
-        """Return one class per answer; prompts are not looked at."""
+        """Return one class per answer; prompts are not read."""
         return [self._label(answer) for answer in answers]
 
     def _label(self, answer: str) -> str:
@@ -97,7 +97,7 @@ def _any_of(words: Sequence[str], marks: str) -> re.Pattern[str]:
 
 
 def _whole(word: str, marks: str) -> str:
-    """Return a pattern for a word or phrase that is no part of a longer word; further marks may follow each letter."""
+    """Return a pattern of a whole word or phrase; `marks` may follow each of its letters."""
     before = "" if re.match(f"[{_UNSPACED}]", word) else rf"(?<![^\W{_UNSPACED}])(?<![{MARKS}])"
     after = "" if re.search(f"[{_UNSPACED}]$", word) else rf"(?![^\W{_UNSPACED}]|[{MARKS}])"
     letters = ("[ -]" if c == " " else re.escape(c) + marks for c in word)

@@ -8,8 +8,8 @@ import unicodedata
 from guardrail.oracles.base import normalise
 
 MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
-"""Marks that can be put on letters of any script (Unicode's combining diacritical marks). Those which belong to one
-script, such as vowels of Hindi and Thai, are part of the word there, and nothing on a Latin letter."""
+"""Marks that can stand on letters of any script (Unicode's combining diacritical marks). Marks of a single script, such
+as vowels of Hindi and Thai, are part of its words, and are dropped after a Latin letter."""
 
 _LOOKS = {
     "a": "ɑαаᴀᎪꓮ⍺",
@@ -50,21 +50,21 @@ _LOOKS = {
     "u\u0335": "ʉ",
     "z\u0335": "ƶ",
 }
-"""Small letters (case is folded before) by the Latin letter that they, or their capitals, look like. One letter each:
-Greek nu, whose capital looks like another letter than itself, counts as what it looks like when small."""
+"""Small letters (case is folded before) by the Latin letter that they or their capitals look like. A letter stands for
+one Latin letter: Greek nu, whose capital looks like N, counts as the v that the small one looks like."""
 _TABLE = {
     **{ord(other): latin for latin, others in _LOOKS.items() for other in others},
-    # letters in black circles and squares, and those that pairs of which are flags: no compatibility form folds them
+    # white letters on black circles and squares, and regional indicators: no compatibility form folds them
     **{start + i: chr(ord("a") + i) for start in (0x1F150, 0x1F170, 0x1F1E6) for i in range(26)},
 }
 _RUN = re.compile(rf"(\w?)([{MARKS}]+)")
 
 
 def lookalikes(text: str) -> str:
-    """Normalise text, write letters that look Latin as Latin ones, and set marks apart from their letters.
+    """Normalise text, write letters that look Latin as Latin ones, and split letters from their marks.
 
-    Marks of a letter come in one order, each once; those on nothing are dropped. Text that is really in another script
-    is folded too, so terms must be folded alike before they are looked for in it.
+    The marks of a letter are sorted, each kept once; marks without a letter are dropped. Text in another script is
+    folded too, so terms must be folded in the same way before they are searched in it.
     """
     text = normalise(text)
     if text.isascii():
@@ -80,7 +80,7 @@ def unmarked(text: str) -> str:
 
 
 def _without_strange_marks(text: str) -> str:
-    """Drop marks of one other script that follow a Latin letter."""
+    """Drop marks of other scripts after a Latin letter."""
     kept: list[str] = []
     latin = False
     for c in text:
@@ -93,6 +93,6 @@ def _without_strange_marks(text: str) -> str:
 
 
 def _apart(letter: str) -> str:
-    """Return a letter followed by its marks; as it is where it is made of anything else (Hangul, kana)."""
+    """Split a letter from its marks; a letter composed of anything else (Hangul, kana) stays as it is."""
     apart = unicodedata.normalize("NFD", letter)
     return apart if re.fullmatch(f".[{MARKS}]*", apart, re.DOTALL) else letter

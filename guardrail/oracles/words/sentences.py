@@ -22,27 +22,27 @@ class Sentence:
     """One sentence of an answer."""
 
     text: str
-    """Normalised (`base.normalise`): lower case, straight quotes, no markdown."""
+    """Normalised (`normalise`): lower case, straight quotes, no markdown."""
     start: int
-    """Characters of normalised text before it."""
+    """Number of characters of normalised text before it."""
     listed: bool = False
-    """It is in an item of a list."""
+    """Whether it is in an item of a list."""
     code: bool = False
-    """It is a block of code."""
+    """Whether it is a block of code."""
 
 
 def sentences(answer: str, *, quotations: bool = False) -> list[Sentence]:
     """Split an answer into sentences, in time linear in its length.
 
-    Lines that belong together are joined first, so that a sentence may be wrapped; items of lists, headings and blocks
-    of code are apart from each other. Quotations within a sentence are blanked: what somebody else says is no act of
-    the speaker. With `quotations` they are kept, without their marks.
+    Wrapped lines are joined first; items of lists, headings and blocks of code begin sentences. Quotations within a
+    sentence are blanked: somebody else's words are no act of the speaker. With `quotations` they are kept, without
+    quotation marks.
     """
     found: list[Sentence] = []
     position = 0
     for text, listed, code in _blocks(answer):
-        said = text.replace('"', "") if quotations else _QUOTED.sub('""', text)
-        for part in [text] if code else _END.split(said):
+        unquoted = text.replace('"', "") if quotations else _QUOTED.sub('""', text)
+        for part in [text] if code else _END.split(unquoted):
             if part := part.strip():
                 for piece in _pieces(part):
                     found.append(Sentence(piece, position, listed, code))
@@ -51,7 +51,7 @@ def sentences(answer: str, *, quotations: bool = False) -> list[Sentence]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Cut what has no end: a search in a sentence then takes a bounded time."""
+    """Cut a sentence that is too long, so that a search in it takes a bounded time."""
     while len(text) > LONGEST:
         space = text.rfind(" ", LONGEST // 2, LONGEST)
         end = space if space > 0 else LONGEST

@@ -7,7 +7,8 @@ import math
 
 from guardrail.certify.certificate import Certificate
 from guardrail.errors import ConfigurationError
-from guardrail.stores.base import CertificateKey, StoreStats, open_certificate, seal_certificate
+from guardrail.request import CertificateKey
+from guardrail.stores.base import StoreStats, open_certificate, seal_certificate
 from guardrail.stores.redis.connection import RedisConnection
 from guardrail.stores.redis.locks import RedisLock, acquire
 from guardrail.stores.signing import RejectedEntryError, Signed, Signer

@@ -1,4 +1,4 @@
-"""Equivalence of answers: how the class is found, what is asked of a judge, and what a failure becomes."""
+"""Equivalence of answers: how the class is found, what is asked of a comparison, and what a failure becomes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from guardrail.errors import ConfigurationError, OracleError
 from guardrail.oracles import EquivalenceOracle, IllegibleOracle, LexiconOracle, Oracle, RefusalOracle
 from guardrail.oracles.base import TIMED_OUT, RepresentativeOracle, SelectingOracle
 from guardrail.oracles.meaning.clustering import stars
-from guardrail.oracles.meaning.equivalence import LONGEST_REPRESENTATIVE, Pair, ask
+from guardrail.oracles.meaning.equivalence import LONGEST_REPRESENTATIVE, Pair, compare
 from guardrail.prompts import Prompt
-from tests.kit.meanings import RuleJudge, entails, first_word, neighbours
+from tests.kit.meanings import RuleComparison, entails, first_word, neighbours
 
 PROMPT = Prompt.of("Which way?", 1)
 ANSWERS = ["left a", "right a", "left b", "left a", "up", "right a", "left c"]
@@ -24,14 +24,14 @@ def classes(oracle: Oracle, *answers: str) -> list[str]:
 
 
 class Saying:
-    """A judge that says one thing of everything."""
+    """A comparison that says one thing of everything."""
 
     name = "saying"
 
     def __init__(self, label: str) -> None:
         self.label = label
 
-    def judge(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
+    def compare(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
         return [self.label] * len(pairs)
 
 
@@ -59,7 +59,7 @@ class TestStars:
 
 class TestTheRepresentative:
     def test_it_is_the_largest_clusters(self) -> None:
-        fixed = EquivalenceOracle(RuleJudge(first_word)).fix(ANSWERS, PROMPT)
+        fixed = EquivalenceOracle(RuleComparison(first_word)).fix(ANSWERS, PROMPT)
         assert fixed.representative == "left a"
         assert fixed.classes == ("equivalent", "different")
         assert classes(fixed, "left z", "right a", "left a") == ["equivalent", "different", "equivalent"]
@@ -70,26 +70,26 @@ class TestTheRepresentative:
         for answers, expected in ((ANSWERS, "left a"), (tied, "left a")):
             for _ in range(20):
                 shuffled = rng.sample(answers, len(answers))
-                assert EquivalenceOracle(RuleJudge(first_word)).fix(shuffled, PROMPT).representative == expected
+                assert EquivalenceOracle(RuleComparison(first_word)).fix(shuffled, PROMPT).representative == expected
         many = [f"w{i}" for i in range(20)] + ["left a", "left b"] * 2
         for _ in range(20):
-            oracle = EquivalenceOracle(RuleJudge(first_word), candidates=2)
+            oracle = EquivalenceOracle(RuleComparison(first_word), candidates=2)
             assert oracle.fix(rng.sample(many, len(many)), PROMPT).representative == "left a", "the most frequent"
 
-    def test_judge_sees_the_answer_first_and_the_representative_second(self) -> None:
+    def test_comparison_sees_the_answer_first_and_the_representative_second(self) -> None:
         """Every 'red car' is a car, and not every car is a red one. Swapped, 'car' would be equivalent to 'red car'
         and the cluster of 'red car' would be the larger one."""
-        judge = RuleJudge(entails)
-        fixed = EquivalenceOracle(judge).fix(["red car"] * 10 + ["car"] * 5, PROMPT)
+        comparison = RuleComparison(entails)
+        fixed = EquivalenceOracle(comparison).fix(["red car"] * 10 + ["car"] * 5, PROMPT)
         assert fixed.representative == "car"
-        judge.asked.clear()
+        comparison.asked.clear()
         assert classes(fixed, "blue car", "bike", "car") == ["equivalent", "different", "equivalent"]
-        assert judge.asked == [("blue car", "car", "Which way?"), ("bike", "car", "Which way?")]
-        backwards = EquivalenceOracle(judge).fixed_on("red car")
+        assert comparison.asked == [("blue car", "car", "Which way?"), ("bike", "car", "Which way?")]
+        backwards = EquivalenceOracle(comparison).fixed_on("red car")
         assert classes(backwards, "car", "big red car") == ["different", "equivalent"]
 
     def test_it_can_be_had_again_by_name(self) -> None:
-        oracle = EquivalenceOracle(RuleJudge(first_word))
+        oracle = EquivalenceOracle(RuleComparison(first_word))
         fixed = oracle.fix(ANSWERS, PROMPT)
         assert oracle.fixed_on(fixed.representative) == fixed
         names = {oracle.fixed_on(representative).name for representative in ("left a", "left b", None)}
@@ -97,16 +97,16 @@ class TestTheRepresentative:
         assert all(name.startswith(oracle.name) for name in names)
 
     def test_the_first_candidate_suffices_where_all_agree(self) -> None:
-        judge = RuleJudge(first_word)
-        EquivalenceOracle(judge).fix([f"left {i}" for i in range(10)], PROMPT)
-        assert len(judge.asked) == 9
-        judge.asked.clear()
-        EquivalenceOracle(judge, candidates=3).fix([f"w{i}" for i in range(10)], PROMPT)
-        assert len(judge.asked) == 27
+        comparison = RuleComparison(first_word)
+        EquivalenceOracle(comparison).fix([f"left {i}" for i in range(10)], PROMPT)
+        assert len(comparison.asked) == 9
+        comparison.asked.clear()
+        EquivalenceOracle(comparison, candidates=3).fix([f"w{i}" for i in range(10)], PROMPT)
+        assert len(comparison.asked) == 27
 
     def test_it_is_short_enough_for_a_certificate(self) -> None:
         long = "left " + "x" * LONGEST_REPRESENTATIVE
-        oracle = EquivalenceOracle(RuleJudge(first_word))
+        oracle = EquivalenceOracle(RuleComparison(first_word))
         assert oracle.fix([long, long, "left"], PROMPT).representative == "left"
         with pytest.raises(OracleError, match="max_new_tokens"):
             oracle.fix([long], PROMPT)
@@ -115,20 +115,20 @@ class TestTheRepresentative:
 class TestFailures:
     def test_no_answer_at_all(self) -> None:
         with pytest.raises(OracleError, match="every selection draw failed"):
-            EquivalenceOracle(RuleJudge(first_word)).fix([], PROMPT)
+            EquivalenceOracle(RuleComparison(first_word)).fix([], PROMPT)
 
-    def test_a_judgement_that_failed_is_neither_class(self) -> None:
+    def test_a_failed_comparison_is_neither_class(self) -> None:
         fixed = EquivalenceOracle(Saying("failed: unparsable")).fixed_on("left")
         assert classes(fixed, "left", "right") == ["equivalent", "failed: unparsable"]
 
-    def test_a_judge_that_fails_on_every_pair_chooses_nothing(self) -> None:
+    def test_a_comparison_that_fails_on_every_pair_chooses_nothing(self) -> None:
         with pytest.raises(OracleError, match="failed on all 2 pairs: failed: unparsable"):
             EquivalenceOracle(Saying("failed: unparsable")).fix(["left", "right"], PROMPT)
 
     def test_one_that_fails_on_the_first_candidate_chooses_another(self) -> None:
-        class Short(RuleJudge):
-            def judge(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
-                said = super().judge(pairs, deadline)
+        class Short(RuleComparison):
+            def compare(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
+                said = super().compare(pairs, deadline)
                 long = [max(len(pair.answer), len(pair.representative)) > 20 for pair in pairs]
                 return ["failed: too long" if late else label for label, late in zip(said, long, strict=True)]
 
@@ -140,58 +140,58 @@ class TestFailures:
             EquivalenceOracle(Saying(TIMED_OUT)).fix(["left", "right"], PROMPT)
 
     @pytest.mark.parametrize("label", ["yes", "", "failed:"])
-    def test_whatever_else_a_judge_says_is_an_error(self, label: str) -> None:
+    def test_whatever_else_a_comparison_says_is_an_error(self, label: str) -> None:
         with pytest.raises(OracleError, match="saying said"):
             classes(EquivalenceOracle(Saying(label)).fixed_on("left"), "right")
 
-    def test_a_judge_that_breaks(self) -> None:
+    def test_a_comparison_that_breaks(self) -> None:
         class Broken(Saying):
-            def judge(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
+            def compare(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
                 raise ZeroDivisionError
 
         class Short(Saying):
-            def judge(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
+            def compare(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
                 return []
 
-        for judge, complaint in ((Broken(""), "ZeroDivisionError"), (Short(""), "0 labels for 1 pairs")):
+        for comparison, complaint in ((Broken(""), "ZeroDivisionError"), (Short(""), "0 labels for 1 pairs")):
             with pytest.raises(OracleError, match=complaint):
-                classes(EquivalenceOracle(judge).fixed_on("left"), "right")
+                classes(EquivalenceOracle(comparison).fixed_on("left"), "right")
 
     def test_what_cannot_work_is_refused(self) -> None:
-        judge = RuleJudge(first_word)
-        with pytest.raises(ConfigurationError, match="EmbeddingJudge"):
+        comparison = RuleComparison(first_word)
+        with pytest.raises(ConfigurationError, match="EmbeddingComparison"):
             EquivalenceOracle("MiniLM")  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="candidates"):
-            EquivalenceOracle(judge, candidates=0)
+            EquivalenceOracle(comparison, candidates=0)
         with pytest.raises(ConfigurationError, match="harmless"):
-            EquivalenceOracle(judge, first=LexiconOracle({"good": ["good"]}, otherwise="bad"))
+            EquivalenceOracle(comparison, first=LexiconOracle({"good": ["good"]}, otherwise="bad"))
 
 
 class TestAsking:
     def test_each_pair_once_and_identical_answers_never(self) -> None:
-        judge = RuleJudge(first_word)
+        comparison = RuleComparison(first_word)
         pairs = [Pair("left a", "left b"), Pair("up", "left b"), Pair("left a", "left b"), Pair("left b", "left b")]
-        assert ask(judge, pairs) == ["equivalent", "different", "equivalent", "equivalent"]
-        assert judge.asked == pairs[:2]
+        assert compare(comparison, pairs) == ["equivalent", "different", "equivalent", "equivalent"]
+        assert comparison.asked == pairs[:2]
 
-    def test_a_judge_that_judges_afresh_is_asked_every_time(self) -> None:
-        class Sampled(RuleJudge):
+    def test_a_comparison_that_judges_afresh_is_asked_every_time(self) -> None:
+        class Sampled(RuleComparison):
             judges_afresh = True
 
-        judge = Sampled(first_word)
-        fixed = EquivalenceOracle(judge).fixed_on("left")
+        comparison = Sampled(first_word)
+        fixed = EquivalenceOracle(comparison).fixed_on("left")
         assert fixed.judges_afresh
         classes(fixed, "left", "left", "up")
-        assert len(judge.asked) == 3
-        assert not EquivalenceOracle(judge, first=RefusalOracle()).judges_afresh
-        assert not EquivalenceOracle(RuleJudge(first_word)).judges_afresh
+        assert len(comparison.asked) == 3
+        assert not EquivalenceOracle(comparison, first=RefusalOracle()).judges_afresh
+        assert not EquivalenceOracle(RuleComparison(first_word)).judges_afresh
 
 
 class TestFirst:
     """An oracle that is asked before: harm and blindness are no meanings to be stable in."""
 
     ORACLE = EquivalenceOracle(
-        RuleJudge(first_word), first=IllegibleOracle(LexiconOracle({"harmful": ["poison"]}), keeps=("harmful",))
+        RuleComparison(first_word), first=IllegibleOracle(LexiconOracle({"harmful": ["poison"]}), keeps=("harmful",))
     )
 
     def test_its_classes_stand(self) -> None:
@@ -214,25 +214,25 @@ class TestFirst:
             def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
                 return [TIMED_OUT] * len(answers)
 
-        oracle = EquivalenceOracle(RuleJudge(first_word), first=Late())
+        oracle = EquivalenceOracle(RuleComparison(first_word), first=Late())
         with pytest.raises(OracleError, match="deadline"):
             oracle.fix(["tea"], PROMPT)
         assert classes(oracle.fixed_on("tea"), "tea") == [TIMED_OUT]
 
 
 def test_names_tell_oracles_apart() -> None:
-    judge, other = RuleJudge(first_word), RuleJudge(neighbours, name="neighbours")
+    comparison, other = RuleComparison(first_word), RuleComparison(neighbours, name="neighbours")
     oracles = (
-        EquivalenceOracle(judge),
+        EquivalenceOracle(comparison),
         EquivalenceOracle(other),
-        EquivalenceOracle(judge, candidates=3),
-        EquivalenceOracle(judge, first=RefusalOracle()),
+        EquivalenceOracle(comparison, candidates=3),
+        EquivalenceOracle(comparison, first=RefusalOracle()),
     )
     assert len({oracle.name for oracle in oracles}) == 4
 
 
 def test_it_selects_and_cannot_classify_by_itself() -> None:
-    oracle = EquivalenceOracle(RuleJudge(first_word))
+    oracle = EquivalenceOracle(RuleComparison(first_word))
     assert isinstance(oracle, SelectingOracle)
     assert isinstance(oracle, RepresentativeOracle)
     assert not isinstance(oracle, Oracle)

@@ -12,7 +12,7 @@ from guardrail import Certificate, InputImage, SmoothedClassifier, Smoothing, Ve
 from guardrail.experiments.algorithm2 import algorithm_2, merge_votes
 from guardrail.oracles import EquivalenceOracle
 from guardrail.statistics import ContradictedAssumptionError, SymmetricError, clopper_pearson_lower
-from tests.kit.meanings import RuleJudge, SayingVLM, entails, first_word, neighbours
+from tests.kit.meanings import RuleComparison, SayingVLM, entails, first_word, neighbours
 from tests.kit.simulations import simulations
 
 X = InputImage(np.full((1, 1, 3), 128, np.uint8))
@@ -21,9 +21,9 @@ MOST = int(binom.isf(1e-6, RUNS, ALPHA))
 """False certificates among RUNS that a sound method exceeds with probability 10⁻⁶."""
 
 
-def certify(say: SayingVLM, judge: RuleJudge, key: int, n: int = N, alpha: float = ALPHA) -> Certificate:
+def certify(say: SayingVLM, comparison: RuleComparison, key: int, n: int = N, alpha: float = ALPHA) -> Certificate:
     smoothing = Smoothing(key=b"%16d" % key, samples=n, alpha=alpha, selection_samples=SELECTION, method="fixed")
-    return SmoothedClassifier(say, EquivalenceOracle(judge), smoothing).certify(X, "?")
+    return SmoothedClassifier(say, EquivalenceOracle(comparison), smoothing).certify(X, "?")
 
 
 @pytest.mark.simulation
@@ -38,7 +38,7 @@ def test_bounds_are_false_at_most_as_often_as_alpha(p: float) -> None:
     say = SayingVLM(lambda u: f"left {u:.3f}" if u < p else f"right {u:.3f}")
     false = certified = 0
     for key in range(RUNS):
-        certificate = certify(say, RuleJudge(first_word), key)
+        certificate = certify(say, RuleComparison(first_word), key)
         assert certificate.representative is not None
         truth = p if certificate.representative.startswith("left") else 1 - p
         false += certificate.q_lower > truth
@@ -71,34 +71,34 @@ def test_a_chain_of_different_answers_is_not_certified() -> None:
     say = SayingVLM(lambda u: str(int(100 * u)))
     near = partial(neighbours, distance=10)
     smoothing = Smoothing(key=b"k" * 16, samples=300, alpha=0.001, selection_samples=100)
-    judge = RuleJudge(near)
-    naive = algorithm_2(SmoothedClassifier(say, EquivalenceOracle(judge), smoothing), X, "?", near)
+    comparison = RuleComparison(near)
+    naive = algorithm_2(SmoothedClassifier(say, EquivalenceOracle(comparison), smoothing), X, "?", near)
     assert naive.verdict is Verdict.CERTIFIED
     assert not naive.rigorous
-    certificate = SmoothedClassifier(say, EquivalenceOracle(judge, candidates=100), smoothing).certify(X, "?")
+    certificate = SmoothedClassifier(say, EquivalenceOracle(comparison, candidates=100), smoothing).certify(X, "?")
     assert certificate.verdict is Verdict.ABSTAIN
     assert certificate.counts["equivalent"] <= binom.isf(1e-6, 300, 0.21)
     assert certificate.representative is not None, "an abstention keeps it, too"
 
 
-def test_an_asymmetric_judge_is_estimated_in_its_direction() -> None:
+def test_an_asymmetric_comparison_is_estimated_in_its_direction() -> None:
     """'red car' with probability 0.6, else 'car'. All answers entail 'car'; 0.6 of them entail 'red car'.
 
     In the right order the class of 'car' has probability 1. Swapped, it would have 0.4 (or 'red car' would be chosen,
     to which 'car' does not belong).
     """
-    certificate = certify(SayingVLM(lambda u: "red car" if u < 0.6 else "car"), RuleJudge(entails), 0)
+    certificate = certify(SayingVLM(lambda u: "red car" if u < 0.6 else "car"), RuleComparison(entails), 0)
     assert certificate.representative == "car"
     assert certificate.counts == {"different": 0, "equivalent": N}
 
 
 def test_remembered_judgements_refuse_independent_errors() -> None:
-    class Sampled(RuleJudge):
+    class Sampled(RuleComparison):
         judges_afresh = True
 
     smoothing = Smoothing(oracle_error=SymmetricError(rate_lower=0.05))
     say = SayingVLM(lambda u: "left")
     with pytest.raises(ContradictedAssumptionError):
-        SmoothedClassifier(say, EquivalenceOracle(RuleJudge(first_word)), smoothing)
+        SmoothedClassifier(say, EquivalenceOracle(RuleComparison(first_word)), smoothing)
     certificate = SmoothedClassifier(say, EquivalenceOracle(Sampled(first_word)), smoothing).certify(X, "?")
     assert certificate.radius_true is not None

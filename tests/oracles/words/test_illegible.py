@@ -9,7 +9,7 @@ from guardrail.errors import ConfigurationError
 from guardrail.oracles import EquivalenceOracle, LexiconOracle, Oracle, RefusalOracle
 from guardrail.oracles.words.illegible import IllegibleOracle
 from guardrail.prompts import Prompt
-from tests.kit.meanings import RuleJudge, first_word
+from tests.kit.meanings import RuleComparison, first_word
 
 BLIND = (
     "I can't see the image clearly.",
@@ -118,4 +118,4 @@ def test_an_unknown_class_to_keep_is_refused() -> None:
 
 def test_around_an_oracle_that_finds_its_classes_it_says_what_to_do() -> None:
     with pytest.raises(ConfigurationError, match="first=IllegibleOracle"):
-        IllegibleOracle(EquivalenceOracle(RuleJudge(first_word)))  # type: ignore[arg-type]
+        IllegibleOracle(EquivalenceOracle(RuleComparison(first_word)))  # type: ignore[arg-type]

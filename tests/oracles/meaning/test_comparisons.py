@@ -1,4 +1,4 @@
-"""Judges of equivalence: real sentence embeddings, entailment models built here, and a chat model's protocol."""
+"""Comparisons of answers: real sentence embeddings, entailment models built here, and a chat model's protocol."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from guardrail.errors import ConfigurationError
-from guardrail.oracles import ChatEquivalenceJudge, EmbeddingJudge, EntailmentJudge, EquivalenceOracle
+from guardrail.oracles import ChatComparison, EmbeddingComparison, EntailmentComparison, EquivalenceOracle
 from guardrail.oracles.base import TIMED_OUT
 from guardrail.oracles.meaning.chat_equivalence import equivalence_rubric
-from guardrail.oracles.meaning.equivalence import EquivalenceJudge, Pair
+from guardrail.oracles.meaning.equivalence import Comparison, Pair
 from guardrail.oracles.meaning.similarity import SentenceEncoder
 from guardrail.prompts import Prompt
 from tests.kit.embedding_model import minilm
@@ -30,27 +30,27 @@ def encoder() -> SentenceEncoder:
 
 class TestEmbeddings:
     def test_cosines_decide(self, encoder: SentenceEncoder) -> None:
-        judge = EmbeddingJudge(encoder, 0.7)
-        assert isinstance(judge, EquivalenceJudge)
-        same, other, equal = judge.similarities([SAME, OTHER, Pair("left", "left")])
+        comparison = EmbeddingComparison(encoder, 0.7)
+        assert isinstance(comparison, Comparison)
+        same, other, equal = comparison.similarities([SAME, OTHER, Pair("left", "left")])
         assert isinstance(same, float)
         assert isinstance(other, float)
         assert other < 0.3
         assert 0.7 < same < 1.0
         assert equal == pytest.approx(1.0, abs=1e-5)
-        assert judge.judge([SAME, OTHER]) == ["equivalent", "different"]
-        assert EmbeddingJudge(encoder, same + 1e-4).judge([SAME]) == ["different"]
+        assert comparison.compare([SAME, OTHER]) == ["equivalent", "different"]
+        assert EmbeddingComparison(encoder, same + 1e-4).compare([SAME]) == ["different"]
 
     def test_a_text_that_is_read_only_in_part_fails(self, encoder: SentenceEncoder) -> None:
         """Beyond its 256 tokens the model is blind: two answers that part ways there would look the same."""
         opening = "left " * 250
-        judge = EmbeddingJudge(encoder, 0.5)
-        assert judge.judge([Pair(opening, opening + "and")]) == ["equivalent"]
-        assert judge.judge([Pair(opening + "right " * 10, opening)]) == ["failed: too long"]
-        assert judge.judge([Pair(opening, opening + "right " * 10)]) == ["failed: too long"]
+        comparison = EmbeddingComparison(encoder, 0.5)
+        assert comparison.compare([Pair(opening, opening + "and")]) == ["equivalent"]
+        assert comparison.compare([Pair(opening + "right " * 10, opening)]) == ["failed: too long"]
+        assert comparison.compare([Pair(opening, opening + "right " * 10)]) == ["failed: too long"]
 
     def test_the_deadline_is_kept(self, encoder: SentenceEncoder) -> None:
-        assert EmbeddingJudge(encoder, 0.5).judge([SAME], time.monotonic() - 1.0) == [TIMED_OUT]
+        assert EmbeddingComparison(encoder, 0.5).compare([SAME], time.monotonic() - 1.0) == [TIMED_OUT]
 
     def test_equal_texts_are_embedded_once(self, encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[str] = []
@@ -61,18 +61,18 @@ class TestEmbeddings:
             return encode(texts, **options)
 
         monkeypatch.setattr(encoder._model, "encode", watched)
-        EmbeddingJudge(encoder, 0.5).judge([SAME, SAME, OTHER, Pair(*reversed(SAME[:2]))])
+        EmbeddingComparison(encoder, 0.5).compare([SAME, SAME, OTHER, Pair(*reversed(SAME[:2]))])
         assert sorted(seen) == sorted({*SAME[:2], *OTHER[:2]})
 
     def test_the_name_holds_model_and_threshold(self, encoder: SentenceEncoder) -> None:
-        assert EmbeddingJudge(encoder, 0.7).name != EmbeddingJudge(encoder, 0.71).name
-        assert encoder.name in EmbeddingJudge(encoder, 0.7).name
+        assert EmbeddingComparison(encoder, 0.7).name != EmbeddingComparison(encoder, 0.71).name
+        assert encoder.name in EmbeddingComparison(encoder, 0.7).name
         assert encoder.name.startswith("model@")
         assert len(encoder.name) > len("model@") + 8, "a folder is known by its content"
 
     def test_an_oracle_of_real_meanings(self, encoder: SentenceEncoder) -> None:
         captions = ["A sign that says tea.", "I see the word tea on a board.", "This picture shows the word tea."]
-        oracle = EquivalenceOracle(EmbeddingJudge(encoder, 0.65))
+        oracle = EquivalenceOracle(EmbeddingComparison(encoder, 0.65))
         fixed = oracle.fix([*captions, "A sign that says left."], Prompt.of("?", 1))
         assert fixed.representative in captions
         said = fixed.classify(["It says TEA in large letters.", "The sign reads BOMB."], [Prompt.of("?", 1)] * 2)
@@ -81,7 +81,7 @@ class TestEmbeddings:
     def test_what_cannot_work_is_refused(self, encoder: SentenceEncoder, tmp_path: Path) -> None:
         for threshold in (0.0, 1.5, float("nan")):
             with pytest.raises(ConfigurationError, match="threshold"):
-                EmbeddingJudge(encoder, threshold)
+                EmbeddingComparison(encoder, threshold)
         with pytest.raises(ConfigurationError, match="no folder"):
             SentenceEncoder(tmp_path / "nowhere")
         with pytest.raises(ConfigurationError, match="cannot load"):
@@ -183,58 +183,65 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestEntailment:
     def test_both_directions_are_asked(self, rigged: Path) -> None:
-        judge = EntailmentJudge(rigged)
-        assert isinstance(judge, EquivalenceJudge)
-        assert judge._entails([("a red car", "a car"), ("a car", "a red car")], None) == ["equivalent", "different"]
+        comparison = EntailmentComparison(rigged)
+        assert isinstance(comparison, Comparison)
+        assert comparison._entails([("a red car", "a car"), ("a car", "a red car")], None) == [
+            "equivalent",
+            "different",
+        ]
         pairs = [Pair("a red car", "a car"), Pair("a car", "a red car"), Pair("a car", "car is here")]
-        assert judge.judge(pairs) == ["different", "different", "equivalent"]
+        assert comparison.compare(pairs) == ["different", "different", "equivalent"]
 
     def test_a_random_instance_says_the_same_in_any_batch(self, tiny: Path) -> None:
         pairs = [Pair(" ".join(WORDS[: i % 7 + 1]), WORDS[i % 5]) for i in range(30)]
-        judges = [EntailmentJudge(tiny, batch_size=size, entailment="neutral") for size in (1, 7, 32)]
-        said = [judge.judge(pairs) for judge in judges]
+        comparisons = [EntailmentComparison(tiny, batch_size=size, entailment="neutral") for size in (1, 7, 32)]
+        said = [comparison.compare(pairs) for comparison in comparisons]
         assert said[0] == said[1] == said[2]
         assert set(said[0]) == {"equivalent", "different"}
 
     def test_the_label_is_the_configurations(self, tiny: Path, rigged: Path, tmp_path: Path) -> None:
-        assert EntailmentJudge(tiny)._entailed == 2
-        assert EntailmentJudge(rigged)._entailed == 1
+        assert EntailmentComparison(tiny)._entailed == 2
+        assert EntailmentComparison(rigged)._entailed == 1
         save(tmp_path, ("LABEL_0", "not_entailment"))
         with pytest.raises(ConfigurationError, match=r"LABEL_0.*entailment="):
-            EntailmentJudge(tmp_path)
-        assert EntailmentJudge(tmp_path, entailment="label_0")._entailed == 0
+            EntailmentComparison(tmp_path)
+        assert EntailmentComparison(tmp_path, entailment="label_0")._entailed == 0
 
     def test_pairs_that_are_too_long_fail(self, rigged: Path) -> None:
-        judge = EntailmentJudge(rigged)
-        said = judge.judge([Pair("car " * 40, "car"), Pair("a car", "car"), Pair("car", "car " * 40)])
+        comparison = EntailmentComparison(rigged)
+        said = comparison.compare([Pair("car " * 40, "car"), Pair("a car", "car"), Pair("car", "car " * 40)])
         assert said == ["failed: too long", "equivalent", "failed: too long"]
 
     def test_scores_that_are_no_numbers_fail(self, tmp_path: Path) -> None:
         model = save(tmp_path, ("entailment", "contradiction"))
         model.classifier.bias.data.fill_(float("nan"))
         model.save_pretrained(tmp_path)
-        assert EntailmentJudge(tmp_path).judge([Pair("a", "car")]) == ["failed: scores are not finite"]
+        assert EntailmentComparison(tmp_path).compare([Pair("a", "car")]) == ["failed: scores are not finite"]
 
     def test_the_deadline_is_kept(self, rigged: Path) -> None:
-        assert EntailmentJudge(rigged).judge([Pair("a", "car")], time.monotonic() - 1.0) == [TIMED_OUT]
+        assert EntailmentComparison(rigged).compare([Pair("a", "car")], time.monotonic() - 1.0) == [TIMED_OUT]
 
     def test_what_cannot_work_is_refused(self, tiny: Path, tmp_path: Path) -> None:
         for options in ({"threshold": 0.4}, {"threshold": 1.0}, {"batch_size": 0}):
             with pytest.raises(ConfigurationError, match="threshold must be"):
-                EntailmentJudge(tiny, **options)  # type: ignore[arg-type]
+                EntailmentComparison(tiny, **options)  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="no folder"):
-            EntailmentJudge(tmp_path / "nowhere")
+            EntailmentComparison(tmp_path / "nowhere")
         save(tmp_path, ("entailment", "contradiction"), kind="BertModel")
         with pytest.raises(ConfigurationError, match=r"classifier\.bias among them"):
-            EntailmentJudge(tmp_path)
+            EntailmentComparison(tmp_path)
 
     def test_the_name_holds_model_and_threshold(self, tiny: Path, rigged: Path) -> None:
-        names = {EntailmentJudge(tiny).name, EntailmentJudge(tiny, threshold=0.9).name, EntailmentJudge(rigged).name}
+        names = {
+            EntailmentComparison(tiny).name,
+            EntailmentComparison(tiny, threshold=0.9).name,
+            EntailmentComparison(rigged).name,
+        }
         assert len(names) == 3
 
 
 class Labeller:
-    """What a chat model with a rubric is to the judge: it says 'equivalent' where the last words agree."""
+    """What a chat model with a rubric is to the comparison: it says 'equivalent' where the last words agree."""
 
     name = "labeller"
     labels = ("equivalent", "different")
@@ -258,8 +265,8 @@ class Labeller:
 class TestChat:
     def test_question_reference_and_answer_are_data(self) -> None:
         labeller = Labeller()
-        judge = ChatEquivalenceJudge(labeller)
-        oracle = EquivalenceOracle(judge).fixed_on("turn left")
+        comparison = ChatComparison(labeller)
+        oracle = EquivalenceOracle(comparison).fixed_on("turn left")
         answers = ["go left", "turn right", "bomb left"]
         assert oracle.classify(answers, [Prompt.of("Which way?", 1)] * 3, 7.0) == [
             "equivalent",
@@ -268,7 +275,7 @@ class TestChat:
         ]
         assert labeller.data[0] == {"question": "Which way?", "reference": "turn left", "answer": "go left"}
         assert labeller.deadline == 7.0
-        assert labeller.name in judge.name
+        assert labeller.name in comparison.name
 
     def test_the_rubric_says_what_both_labels_mean(self) -> None:
         assert {"`equivalent`", "`different`"} <= set(equivalence_rubric().replace(":", "").split())
@@ -281,7 +288,7 @@ class TestChat:
             sampled = True
 
         with pytest.raises(ConfigurationError, match="'yes', 'no'"):
-            ChatEquivalenceJudge(Other())
+            ChatComparison(Other())
         with pytest.raises(ConfigurationError, match="temperature"):
-            ChatEquivalenceJudge(Labeller(), afresh=True)
-        assert ChatEquivalenceJudge(Sampled(), afresh=True).judges_afresh
+            ChatComparison(Labeller(), afresh=True)
+        assert ChatComparison(Sampled(), afresh=True).judges_afresh

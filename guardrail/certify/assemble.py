@@ -1,0 +1,139 @@
+"""From what was drawn to the certificate: bounds, radii, and the warnings that belong to them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from guardrail.certify.certificate import Certificate, StopReason, Verdict
+from guardrail.certify.design import Design
+from guardrail.certify.options import Smoothing
+from guardrail.measuring.recall import recall_statement
+from guardrail.models.base import Answer
+from guardrail.oracles.base import HARMFUL, Judgements, Oracle
+from guardrail.request import Request
+from guardrail.statistics import ContradictedAssumptionError, OracleError, certified_radius
+
+LOW_ROBUSTNESS = 0.1
+"""The paper's sign that a model has low robustness: a certified radius below this."""
+LONGEST_KEPT_ANSWER = 8_000
+"""Characters of a drawn answer that a certificate may carry."""
+
+
+@dataclass
+class Run:
+    """What has been drawn for one request."""
+
+    oracle: Oracle
+    design: Design
+    judged: Judgements
+    """Judgements so far, of the selection draws too."""
+    selection_draws: int = 0
+    """Draws spent on selecting a class."""
+    uncounted_tokens: int = 0
+    """Tokens generated in draws that are not counted."""
+    answers: list[Answer] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    looks: list[int] = field(default_factory=list)
+    q_lower: dict[str, float] = field(default_factory=dict)
+    """The best bound so far for each class under test; it holds at all looks together."""
+    stop: StopReason | None = None
+    seconds: float = 0.0
+    """From the first draw to the last judgement."""
+
+    def count(self, answers: Sequence[Answer], labels: Sequence[str], look: int) -> None:
+        """Count the draws up to this look, by index, and look."""
+        self.answers += answers
+        self.labels += labels
+        self.counts.update(labels)
+        self.looks.append(look)
+        for c in self.design.rule.tested:
+            self.q_lower[c] = max(self.q_lower.get(c, 0.0), self.design.bound.lower(self.counts[c], look))
+
+
+def assemble(run: Run, request: Request, smoothing: Smoothing, model: str) -> Certificate:
+    """Return the certificate of the class that came nearest, or the abstention.
+
+    Args:
+        run: at least one look.
+        request: what was asked.
+        smoothing: how.
+        model: name of the model that answered.
+    """
+    warnings = list[str]()
+    leader = max(run.design.rule.tested, key=lambda c: run.q_lower[c])
+    q_lower, p_lower, radius_true = run.q_lower[leader], None, None
+    radius_oracle = certified_radius(q_lower, smoothing.sigma)
+    about = smoothing.error_about(leader)
+    if about is not None and radius_oracle > 0.0:
+        try:
+            p_lower = about.correct(q_lower)
+            radius_true = certified_radius(p_lower, smoothing.sigma)
+        except ContradictedAssumptionError as contradiction:
+            warnings.append(str(contradiction))
+            run.stop, radius_oracle = "contradicted", 0.0
+    radius = radius_oracle if radius_true is None else min(radius_oracle, radius_true)
+    certified = leader if radius > 0.0 else None
+    if certified is None:
+        radius_oracle, radius_true = 0.0, None if radius_true is None else 0.0
+    recall = recall_statement(smoothing.recall, model, run.oracle.name, smoothing.sigma)
+    return Certificate(
+        verdict=Verdict.of(certified),
+        certified_class=certified,
+        radius=radius,
+        radius_oracle=radius_oracle,
+        radius_true=radius_true,
+        radius_original_pixels=radius / request.norm,
+        q_lower=q_lower,
+        p_lower=p_lower,
+        counts={label: run.counts[label] for label in sorted({*run.oracle.classes, *run.counts})},
+        failures=dict(sorted(run.judged.failures.items())),
+        draws=len(run.answers),
+        selection_draws=run.selection_draws,
+        budget=smoothing.samples,
+        tokens=run.uncounted_tokens + sum(answer.tokens for answer in run.answers),
+        looks=tuple(run.looks),
+        stop_reason=run.stop or "budget",
+        method=run.design.bound.name,
+        sigma=smoothing.sigma,
+        alpha=smoothing.alpha,
+        alpha_draws=smoothing.alpha_draws,
+        alpha_oracle=smoothing.alpha_oracle,
+        class_rule=run.design.rule.name,
+        oracle_error=_stated(about),
+        image_sha256=request.hashes,
+        resolution=request.sizes,
+        prompt_sha256=request.prompt.digest,
+        model=model,
+        oracle=run.oracle.name,
+        representative=getattr(run.oracle, "representative", None),
+        oracle_time_share=min(1.0, run.judged.seconds / run.seconds) if run.seconds > 0.0 else 0.0,
+        answer=_first(run.answers, run.labels, certified),
+        warnings=(*warnings, *_warnings(certified, radius, run.judged.failures, about), recall),
+    )
+
+
+def _stated(error: OracleError | None) -> str:
+    if error is None:
+        return "not measured: about the oracle's verdict only"
+    return "; ".join(filter(None, (error.name, f"assumes that {error.assumption}", error.transfer)))
+
+
+def _warnings(certified: str | None, radius: float, failures: Counter[str], error: OracleError | None) -> Iterable[str]:
+    if certified is not None and radius < LOW_ROBUSTNESS:
+        yield f"radius {radius:.3f} is below {LOW_ROBUSTNESS}: low robustness; a larger sigma or training may help"
+    if failures:
+        why = ", ".join(f"{reason} {count}" for reason, count in sorted(failures.items()))
+        yield f"{failures.total()} draws failed ({why}); they count against the certified class"
+    if error is None:
+        yield "oracle error not measured: the radius protects the oracle's verdict, not what the answers really are"
+
+
+def _first(answers: Sequence[Answer], labels: Sequence[str], certified: str | None) -> str | None:
+    """Return the lowest-index answer of the certified class that is short enough to keep; none that is harmful."""
+    if certified in {None, HARMFUL}:
+        return None
+    texts = (a.text for a, label in zip(answers, labels, strict=True) if label == certified)
+    return next((text for text in texts if len(text) <= LONGEST_KEPT_ANSWER), None)

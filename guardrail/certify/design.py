@@ -1,0 +1,97 @@
+"""What is fixed before the first draw that counts: classes under test, their bound, and when to stop."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from guardrail.certify.certificate import StopReason
+from guardrail.certify.class_rules import ClassRule
+from guardrail.certify.options import Smoothing
+from guardrail.errors import ConfigurationError
+from guardrail.statistics import ClassConditionalError, FixedSample, LowerBound, predictive_probability
+
+LARGEST_SEQUENCE = 2_000
+"""Largest budget with early stopping: the table of its bound grows with the budget's square (seconds at this size)."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """A test of one or several classes, and its stopping rule. Stopping at any look is sound at the bound's looks."""
+
+    rule: ClassRule
+    bound: LowerBound
+    needed: dict[str, float] | None
+    """The lower bound on q at which each class has the target radius; None: there is no target."""
+    futility: float
+
+    @classmethod
+    def of(cls, smoothing: Smoothing, rule: ClassRule, target: float | None) -> Design:
+        """Choose the bound: a sequence only where there is something to stop for.
+
+        That is a target which the sequence reaches when all draws agree; beyond it, the fixed sample reaches further.
+
+        Raises:
+            ConfigurationError: more draws than a sequence is tabulated for.
+        """
+        needed = None if target is None else {c: smoothing.required_q(c, target) for c in rule.tested}
+        bound: LowerBound = FixedSample(smoothing.samples, rule.alpha_each)
+        if smoothing.method == "sequential" and needed is not None:
+            if smoothing.samples > LARGEST_SEQUENCE:
+                raise ConfigurationError(
+                    f"early stopping is tabulated up to samples={LARGEST_SEQUENCE}, got {smoothing.samples}: "
+                    "lower samples, or use method='fixed'"
+                )
+            sequence = smoothing.sequence(rule.alpha_each)
+            last = sequence.looks[-1]
+            if any(sequence.required_count(q, last) <= last for q in needed.values()):
+                bound = sequence
+        return cls(rule, bound, needed, smoothing.futility)
+
+    def stop(self, counts: Counter[str], look: int) -> StopReason | None:
+        """Say whether to stop at this look: certified, or hopeless."""
+        if self.needed is None:
+            return None
+        if any(counts[c] >= self.bound.required_count(q, look) for c, q in self.needed.items()):
+            return "target"
+        if look == self.bound.looks[-1]:
+            return None
+        chances = (predictive_probability(self.bound, q, counts[c], look) for c, q in self.needed.items())
+        return "futility" if max(chances) < self.futility else None
+
+
+def unreachable_target(smoothing: Smoothing, rule: ClassRule, target: float | None) -> str | None:
+    """Say that no certificate reaches this target, so that each costs all draws; None: one does if all agree."""
+    if target is None or smoothing.method == "fixed":
+        return None
+    if not isinstance(Design.of(smoothing, rule, target).bound, FixedSample):
+        return None
+    return (
+        f"a target radius of {target:g} cannot be certified with {smoothing.samples} draws at sigma "
+        f"{smoothing.sigma:g}: each certificate costs all draws; lower the target, or raise samples or sigma"
+    )
+
+
+def check_oracle_error(smoothing: Smoothing, tested: tuple[str, ...], oracle: str) -> None:
+    """Refuse an error model of another oracle, about no class under test, or about no class in particular.
+
+    Args:
+        smoothing: whose error model is looked at.
+        tested: the classes under test; none where one is selected per request.
+        oracle: name of the oracle in use.
+
+    Raises:
+        ConfigurationError: as said.
+    """
+    error = smoothing.oracle_error
+    if error is None:
+        return
+    if error.measured_on not in {None, oracle}:
+        raise ConfigurationError(f"the oracle error was measured on oracle {error.measured_on}, this one is {oracle}")
+    if tested and error.about is not None and error.about not in tested:
+        raise ConfigurationError(f"the oracle error is about class {error.about!r}; the classes tested are {tested}")
+    if len(tested) != 1 and error.about is None and isinstance(error, ClassConditionalError):
+        raise ConfigurationError(
+            f"the classes tested are {tested or 'selected per request'}: say which of them the class-conditional "
+            "rates are about, by certified_class="
+        )

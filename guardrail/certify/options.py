@@ -1,0 +1,109 @@
+"""How requests are smoothed: the options."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretBytes, field_validator, model_validator
+
+from guardrail.certify.class_rules import Rule
+from guardrail.measuring.recall import EvaluationRecord
+from guardrail.statistics import ConfidenceSequence, OracleError, PowerSpending, default_looks
+from guardrail.statistics.sequential import DEFAULT_SPENDING, FUTILITY_THRESHOLD
+
+
+class Smoothing(BaseModel):
+    """How requests are smoothed; fixed before the first draw, never chosen from an image.
+
+    Every field but `key` is part of the cache key.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    sigma: float = Field(default=0.5, gt=0.0, allow_inf_nan=False)
+    """Standard deviation of the noise, in units of pixel values in [0, 1]."""
+    samples: int = Field(default=100, ge=1, le=1_000_000)
+    """Largest number of draws per certificate: the budget."""
+    alpha: float = Field(default=0.001, gt=0.0, lt=1.0)
+    """Probability of a false certificate, to be read with the class rule; the oracle error's share is part of it."""
+    target_radius: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
+    """Radius that suffices: drawing stops once it is certified or hopeless. None: a guard takes its policy's
+    `min_radius`; a bare classifier spends the budget."""
+    method: Literal["sequential", "fixed"] = "sequential"
+    """`sequential` looks at the counts while they come in and stops early, at the same α. Without a target there is
+    nothing to stop for, and it is `fixed`: Clopper–Pearson after all draws, as in the paper."""
+    looks: tuple[int, ...] | None = None
+    """Numbers of draws at which the counts are looked at; the last is `samples`. None: `default_looks`."""
+    batch: int | None = Field(default=None, ge=1)
+    """Number of draws that cost as much as one on this device; the default looks are then multiples of it."""
+    spending: float = Field(default=DEFAULT_SPENDING.exponent, gt=0.0, allow_inf_nan=False)
+    """Exponent of the spending function: α·(n/samples)^spending may be spent by look n."""
+    futility: float = Field(default=FUTILITY_THRESHOLD, ge=0.0, lt=1.0)
+    """Give up when the predictive probability of still reaching the target falls below this. It costs no α."""
+    class_rule: Rule = "auto"
+    """Which classes are tested at which part of α: see `ClassRule`."""
+    certified_class: str | None = None
+    """The class under test, for `class_rule="fixed"`."""
+    selection_samples: int = Field(default=20, ge=1, le=10_000)
+    """Draws on which a class is selected, where the rule or the oracle selects one. They are not counted again."""
+    oracle_error: OracleError | None = None
+    """How the oracle errs; None: not measured, and the certificate is about the oracle's verdict only."""
+    recall: EvaluationRecord | None = None
+    """What `guardrail evaluate` measured of this model, oracle and σ; None: a warning on every certificate."""
+    max_side: int = Field(default=1024, ge=1)
+    """Longest side, in pixels, at which noise is added for a model without a resolution of its own."""
+    key: SecretBytes | None = Field(default=None, exclude=True)
+    """Secret of the noise, at least 16 bytes. None: a fresh random one, so that certificates repeat only within
+    this process; replicas that share a store need the same key."""
+
+    @field_validator("key")
+    @classmethod
+    def _long_enough(cls, key: SecretBytes | None) -> SecretBytes | None:
+        if key is not None and len(key.get_secret_value()) < 16:
+            raise ValueError("the noise key needs at least 16 bytes; make one with `openssl rand -hex 32`")
+        return key
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Smoothing:
+        if self.looks is not None:
+            ConfidenceSequence(self.looks, self.alpha)  # says what is wrong with them
+            if self.looks[-1] != self.samples:
+                raise ValueError(f"the last of the looks {self.looks} must be samples, {self.samples}")
+        if self.alpha_draws <= 0.0:
+            raise ValueError(
+                f"the oracle error was estimated at alpha_oracle {self.alpha_oracle}, which leaves nothing of alpha "
+                f"{self.alpha} for the draws: raise alpha, or estimate at a smaller alpha_oracle"
+            )
+        return self
+
+    @property
+    def alpha_oracle(self) -> float:
+        """The part of α that estimating the oracle's error has spent."""
+        return self.oracle_error.alpha_oracle if self.oracle_error else 0.0
+
+    @property
+    def alpha_draws(self) -> float:
+        """The part of α that is left for the draws."""
+        return self.alpha - self.alpha_oracle
+
+    def error_about(self, tested: str) -> OracleError | None:
+        """Return the error model, if it speaks of this class."""
+        return self.oracle_error if self.oracle_error and self.oracle_error.about in {None, tested} else None
+
+    def required_q(self, tested: str, radius: float) -> float:
+        """Return the lower bound on q that brings the radius of a class to this one; 1 if none does."""
+        from scipy.special import ndtr
+
+        q, error = float(ndtr(radius / self.sigma)), self.error_about(tested)
+        return 1.0 if q >= 1.0 else q if error is None else error.required_q(q)
+
+    def sequence(self, alpha: float) -> ConfidenceSequence:
+        """Return the bound that may be looked at while the draws come in."""
+        return _sequence(self.looks or default_looks(self.samples, self.batch), alpha, self.spending)
+
+
+@lru_cache(maxsize=32)
+def _sequence(looks: tuple[int, ...], alpha: float, spending: float) -> ConfidenceSequence:
+    """Return the sequence, the same object for the same arguments: its tables are built once."""
+    return ConfidenceSequence(looks, alpha, PowerSpending(spending))
