@@ -13,8 +13,8 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tracers.context import collect_runs
 
-from guardrail import Action, Decision, Guard, Policy, Reason
-from guardrail.certify.smoothing import LONGEST_KEPT_ANSWER, Smoothing
+from guardrail import Action, Decision, Guard, Policy, Reason, Smoothing
+from guardrail.certify.assemble import LONGEST_KEPT_ANSWER
 from guardrail.models.base import Answer, Draw, Sizes
 from guardrail.oracles import LexiconOracle
 from guardrail.prompts import Prompt
