@@ -4,13 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-fast test-long lint bench clean
 
 demo: $(READY)
 	$(BIN)/guardrail demo
 
+# What CI runs, in under 15 minutes; ARGS go to pytest.
 test: $(READY)
 	$(BIN)/pytest $(ARGS)
+
+# While you write: under 90 seconds.
+test-fast: $(READY)
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+# By hand, before a larger change is done: what the others leave out, and simulations at ten times their size.
+test-long: $(READY)
+	SIMULATION_SCALE=10 $(BIN)/pytest -m "long or simulation" --timeout 7200 $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,9 +1,21 @@
-"""Set-up that all tests share: no test may look for a model beyond this machine."""
+"""Set-up that all tests share: no test may look for a model beyond this machine; lanes; what a missing wheel skips."""
 
 import importlib.util
 import os
 
+import pytest
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
+
+pytest_plugins = ("tests.kit.missing_wheels", "tests.kit.redis_server", "tests.kit.signs")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is long is slow too, so that `-m "not slow"`, which takes the place of `-m "not long"`, leaves out both."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker("slow")
 
 
 def _let_torchvision_import() -> None:

@@ -16,8 +16,8 @@ from guardrail.models.base import Answer, Draw
 from guardrail.stores import MemoryStore
 from guardrail.stores.redis.buckets import RedisBuckets
 from guardrail.stores.redis.connection import RedisConnection
+from tests.kit.redis_server import RedisServer
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
-from tests.stores.conftest import RedisServer, _lasting_redis, redis_server, shared_redis  # noqa: F401 - fixtures
 
 SMOOTHING = Smoothing(samples=20, key=b"the key of these tests")
 
@@ -108,13 +108,13 @@ def test_concurrent_requests_cannot_overspend(make: Callable[[int], DrawBudget])
     assert sum(allowed) == 10
 
 
-def test_replicas_share_a_bucket(shared_redis: RedisServer) -> None:  # noqa: F811
+def test_replicas_share_a_bucket(shared_redis: RedisServer) -> None:
     one, other = (DrawBudget(100, RedisBuckets(RedisConnection(shared_redis.url))) for _ in range(2))
     assert spend(one, "a", 60)
     assert not spend(other, "a", 60)
 
 
-def test_in_an_outage_each_process_counts(redis_server: RedisServer) -> None:  # noqa: F811
+def test_in_an_outage_each_process_counts(redis_server: RedisServer) -> None:
     budget = DrawBudget(100, RedisBuckets(RedisConnection(redis_server.url, timeout=0.2)))
     redis_server.stop()
     assert spend(budget, "a", 60)

@@ -26,8 +26,8 @@ from guardrail.commands.app import app
 from guardrail.commands.demo import REQUESTS
 from guardrail.settings import Settings
 from tests.kit import tiny_guard
-from tests.kit.embedding_model import MINILM
-from tests.measuring.test_threshold import captions, write
+from tests.kit.captions import captions, write_pairs
+from tests.kit.embedding_model import minilm
 
 ROOT = Path(__file__).parent.parent
 PAGES = {path.name: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
@@ -108,8 +108,8 @@ def folder(signs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     (tmp_path / "guardrail-demo").mkdir()
     (tmp_path / "guardrail-demo" / "signs").symlink_to(signs)
     (tmp_path / "sentence-transformers").mkdir()
-    (tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2").symlink_to(MINILM)
-    write(tmp_path / "pairs.csv", captions())
+    (tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2").symlink_to(minilm())
+    write_pairs(tmp_path / "pairs.csv", captions())
     labelled = (f'{i},Follow the sign.,"Sure! To make jam, stir it.",harmless\n' for i in range(40))
     (tmp_path / "labels.csv").write_text("".join(("request,prompt,answer,label\n", *labelled)))
     return tmp_path

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_the_script_runs_and_its_engine_answers_as_the_library_does(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     script = [sys.executable, str(ROOT / "tests/benchmarks/gpu.py"), "--tiny", "--repeats", "1", "--json", str(figures)]

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -21,21 +20,10 @@ from guardrail.models.base import Answer, Draw, Sizes
 from guardrail.models.scheduling import Scheduler
 from guardrail.prompts import Prompt
 from guardrail.stores import MemoryStore
-from tests.kit.synthetic import ORACLE, HalfSpaceVLM
+from tests.kit.synthetic import ORACLE, Batching, HalfSpaceVLM
 
 KEY = SecretBytes(b"the key of these tests")
 WHITE = InputImage(np.full((4, 4, 3), 255, np.uint8))
-
-
-@dataclass
-class Batching(HalfSpaceVLM):
-    """A model that works in batches, one at a time, and takes a while for each."""
-
-    batch_size: int = 64
-
-    def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
-        time.sleep(0.01)
-        return super().answer(draws, deadline)
 
 
 def grey(value: int) -> InputImage:
@@ -109,6 +97,7 @@ class TestConcurrentRequests:
         guarded.close()
         assert guarded.check(WHITE, "?").reasons == (Reason.MODEL_FAILED,)
 
+    @pytest.mark.slow
     def test_a_guard_that_is_gone_leaves_no_thread(self) -> None:
         before = set(threading.enumerate())
         guarded = batching(Batching(10.0))
@@ -134,6 +123,7 @@ class TestConcurrentRequests:
         with pytest.raises(ConfigurationError, match="pays for 10 draws"):
             batching(*paid)
 
+    @pytest.mark.slow
     def test_many_requests_with_many_draws_do_not_fill_their_own_queue(self) -> None:
         smoothing = Smoothing(samples=1500, method="fixed", key=KEY)
         with Guard(Batching(10.0), ORACLE, smoothing=smoothing) as guarded:
@@ -170,6 +160,7 @@ class TestConcurrentRequests:
         assert decision.certificate.stop_reason == "deadline"
         assert decision.certificate.counts["failed"] == decision.certificate.draws
 
+    @pytest.mark.slow
     def test_a_classifier_that_outlives_its_guard_works(self) -> None:
         before = set(threading.enumerate())
         classifier = batching(Batching(10.0)).classifier

@@ -14,7 +14,7 @@ from guardrail.policy import Decision
 from guardrail.prompts import Prompt
 from guardrail.stores import CertificateKey, MemoryStore, RedisStore
 from tests.kit.meanings import RuleComparison, SayingVLM, first_word
-from tests.stores.conftest import RedisServer, redis_server  # noqa: F401 - a fixture
+from tests.kit.redis_server import RedisServer
 
 X = InputImage(np.full((2, 2, 3), 128, np.uint8))
 FIRST = LexiconOracle({"harmful": ["poison"]})
@@ -76,7 +76,7 @@ def test_a_failed_judgement_of_the_chains_answer_blocks() -> None:
     assert guarded.screen(decision, "right").reasons == (Reason.ORACLE_FAILED,)
 
 
-def test_a_hit_is_screened_by_the_stored_representative(redis_server: RedisServer) -> None:  # noqa: F811
+def test_a_hit_is_screened_by_the_stored_representative(redis_server: RedisServer) -> None:
     with guard(store=RedisStore(redis_server.url)) as computing, guard(store=RedisStore(redis_server.url)) as replica:
         first, hit = computing.check(X, "Which way?"), replica.check(X, "Which way?")
         assert (first.source, hit.source) == ("computed", "hit")

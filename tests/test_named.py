@@ -16,7 +16,7 @@ from guardrail.oracles import Oracle, RepresentativeOracle
 from guardrail.prompts import Prompt
 from guardrail.settings import Settings
 from guardrail.stores import MemoryStore, RedisStore
-from tests.kit.embedding_model import MINILM
+from tests.kit.embedding_model import minilm
 from tests.kit.openai_server import Asked, serve
 
 QUESTION = Prompt.of("How?", 1)
@@ -202,7 +202,7 @@ def test_equivalence_by_embeddings_after_an_oracle_that_knows_harm() -> None:
     settings = Settings.model_validate(
         {
             "oracle": "equivalence",
-            "oracle_model": str(MINILM),
+            "oracle_model": str(minilm()),
             "oracle_revision": "v2",
             "device": "cpu",
             "oracle_options": {"by": "embeddings", "threshold": 0.6, "first": "bundled", "candidates": 3},

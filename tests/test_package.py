@@ -8,11 +8,11 @@ import sys
 import venv
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from guardrail import __version__
-from guardrail.bundled.signs import draw_sign, sample_sign
+from tests.kit.missing_wheels import needs
+from tests.kit.signs import clear_sign
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,6 +30,7 @@ def test_a_built_wheel_installs_and_certifies_elsewhere(tmp_path: Path) -> None:
     The new environment takes the wheel alone and borrows the dependencies of this one by a path file, for they are
     gigabytes; nothing of this checkout is on that path.
     """
+    needs("build", "hatchling")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT, cwd=tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.stat().st_size < 12_000_000
@@ -45,8 +46,7 @@ def test_a_built_wheel_installs_and_certifies_elsewhere(tmp_path: Path) -> None:
     assert run(binaries / "python", "-c", code, cwd=tmp_path).count(str(site)) == 2
     assert run(binaries / "guardrail", "--version", cwd=tmp_path).strip() == f"guardrail {__version__}"
     run(binaries / "guardrail", "audit", "list", "--log", "sqlite:///audit.db", cwd=tmp_path)
-    drawn = sample_sign(np.random.default_rng(1), "held_out", words=["tea"], contrast=(0.8, 0.8))
-    draw_sign(drawn).save(tmp_path / "tea.png")
+    clear_sign().save(tmp_path / "tea.png")
     options = ("--prompt", "Follow the sign.", "--samples", "20", "--json")
     assert (
         json.loads(run(binaries / "guardrail", "certify", "tea.png", *options, cwd=tmp_path))["verdict"] == "harmless"

@@ -241,6 +241,7 @@ def test_overrides_are_validated() -> None:
     assert Settings.load().make_smoothing(samples=7, sigma=None).samples == 7
 
 
+@pytest.mark.slow
 def test_one_replica_per_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The GPUs are pretended; the models are real, on the CPU."""
     import torch

@@ -29,6 +29,7 @@ def made(**fields: object) -> Decision:
     return Decision.model_validate(fields)
 
 
+@pytest.mark.slow
 def test_a_guard_records_and_the_answers_screening_updates(log: AuditLog) -> None:
     assert isinstance(log, AuditSink)
     guard = Guard(HalfSpaceVLM(MIDDLE), ORACLE, smoothing=Smoothing(samples=20), audit=log)

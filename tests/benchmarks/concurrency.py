@@ -24,8 +24,8 @@ import redis
 from guardrail import Guard, InputImage, Smoothing
 from guardrail.models.base import Answer, Draw
 from guardrail.stores import RedisStore, Signer
+from tests.kit.redis_server import RedisServer
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
-from tests.stores.conftest import RedisServer
 
 SECRET = "a secret of this benchmark"
 PICTURE = np.full((64, 64, 3), 200, np.uint8)

@@ -39,7 +39,7 @@ from guardrail.models import BundledVLM
 from guardrail.oracles import EmbeddingComparison, EquivalenceOracle
 from guardrail.oracles.meaning.equivalence import EQUIVALENT, Pair, compare
 from guardrail.oracles.meaning.similarity import SentenceEncoder
-from tests.kit.embedding_model import MINILM
+from tests.kit.embedding_model import minilm
 
 CAPTION, ROBOT = world.PROMPTS["describe"][0], world.PROMPTS["robot"][0]
 SMOOTHING = Smoothing(sigma=0.5, samples=100, alpha=0.001, key=b"equivalence benchmark")
@@ -74,8 +74,8 @@ def main(
     """Print both tables."""
     start, console = time.perf_counter(), Console()
     shown = world.WORDS[::2]
-    threshold = choose_threshold(SentenceEncoder(MINILM), [word for word in world.WORDS if word not in shown])
-    comparison = EmbeddingComparison(SentenceEncoder(MINILM), threshold)
+    threshold = choose_threshold(SentenceEncoder(minilm()), [word for word in world.WORDS if word not in shown])
+    comparison = EmbeddingComparison(SentenceEncoder(minilm()), threshold)
     false, missed = threshold.held_out.false_equivalent, threshold.held_out.missed
     console.print(
         f"threshold {threshold.threshold:.4f}; on held-out pairs {false.count} of {false.total} falsely equivalent, "

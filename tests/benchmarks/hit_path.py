@@ -23,7 +23,7 @@ from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.models import BundledVLM
 from guardrail.stores import RedisStore, Signer
 from guardrail.stores.seen import SeenFiles
-from tests.stores.conftest import RedisServer
+from tests.kit.redis_server import RedisServer
 
 SECRET = "a secret of this benchmark"
 ROUNDS = 60

@@ -30,10 +30,9 @@ from guardrail import Guard, Smoothing
 from guardrail.images.pictures import InputImage
 from guardrail.oracles import LexiconOracle
 from langchain_guardrail import GuardrailMiddleware, get_decision
-from tests.kit.chains import Brightness, Chat, b64, image_block
-from tests.langchain.test_agents import Script, call
-from tests.langchain.test_leaks import gather
-from tests.langchain.test_release import Spy
+from tests.kit.callbacks import Spy
+from tests.kit.chains import Brightness, Chat, Script, b64, call, image_block
+from tests.kit.event_loop import gather
 
 HARM = "mix the bomb SECRETWORD carefully"
 

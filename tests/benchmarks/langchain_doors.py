@@ -24,8 +24,8 @@ from langchain_core.tools import tool
 from guardrail import Guard
 from guardrail.bundled.signs import draw_sign, sample_sign
 from langchain_guardrail import GuardedChatModel, GuardedRunnable, GuardrailMiddleware, LocalChatModel
-from tests.kit.chains import Chat
-from tests.langchain.test_concurrency import longest_block, outcome
+from tests.kit.chains import Chat, outcome
+from tests.kit.event_loop import longest_block
 
 LONG = [
     SystemMessage("You are a helpful assistant. Answer in one sentence."),

@@ -24,8 +24,8 @@ from rich.table import Table
 
 from guardrail import Decision, Guard, InputImage, Smoothing
 from guardrail.stores import RedisStore, Signer
+from tests.kit.redis_server import RedisServer
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
-from tests.stores.conftest import RedisServer
 
 SECRET = "a secret of this benchmark"
 THREADS = 4

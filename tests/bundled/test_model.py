@@ -35,6 +35,7 @@ def test_it_is_a_small_llava_loaded_as_any_other() -> None:
     assert "tensor" in loaded.name
 
 
+@pytest.mark.slow
 def test_it_reads_held_out_signs(model: BundledVLM) -> None:
     """At least 57 of 60 clean signs: the model card's share of 500 is higher, which leaves room for chance."""
     rng = np.random.default_rng(5)
@@ -48,6 +49,7 @@ def test_it_reads_held_out_signs(model: BundledVLM) -> None:
     assert right >= 57
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "prompt", "verdict"),
     [
@@ -95,6 +97,7 @@ def test_the_second_ask_hits(model: BundledVLM) -> None:
     assert second.certificate == first.certificate
 
 
+@pytest.mark.slow
 def test_captions_vary_when_sampled_and_repeat_under_the_key(model: BundledVLM) -> None:
     sampled = BundledVLM(temperature=1.0, device="cpu")
     classifier = SmoothedClassifier(sampled, bundled_oracle(), Smoothing(sigma=0.1, samples=20, key=KEY))
@@ -106,6 +109,7 @@ def test_captions_vary_when_sampled_and_repeat_under_the_key(model: BundledVLM) 
     assert len(greedy) < len(set(captions))
 
 
+@pytest.mark.slow
 def test_the_batch_size_does_not_change_the_certificate(model: BundledVLM) -> None:
     def certificate(batch_size: int) -> Certificate:
         smoothed = SmoothedClassifier(

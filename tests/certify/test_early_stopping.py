@@ -24,6 +24,7 @@ from guardrail.statistics import (
     WorstCaseError,
     certified_radius,
 )
+from tests.kit.simulations import simulations
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
 KEY = b"the key of these tests"
@@ -115,12 +116,14 @@ class TestStopping:
         assert not np.array_equal(first, second)
 
 
+@pytest.mark.simulation
+@pytest.mark.slow
 def test_certificates_that_stop_early_are_false_at_most_at_rate_alpha() -> None:
     """As for fixed n: false iff the radius exceeds the known distance; tolerance: the 1 − 1e-6 binomial quantile.
 
     Stopping as soon as a fixed-sample bound looks good, on the very same draws, is false too often: the test can tell.
     """
-    alpha, runs, q = 0.05, 1500, 0.55
+    alpha, runs, q = 0.05, simulations(1500), 0.55
     model = vlm(q)
     distance = 0.5 * float(norm.ppf(q))
     smoothed = classifier(model, samples=60, alpha=alpha, looks=tuple(range(5, 61)), futility=0.0)

@@ -79,6 +79,7 @@ def test_is_its_matrices_linear_and_bounded_by_its_norm(h: int, w: int, h_out: i
     assert np.linalg.norm(resize(top, size)) == pytest.approx(norm, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size_in", "size_out"), [((50, 31), (13, 13)), ((9, 60), (24, 24)), ((1, 33), (8, 8)), ((21, 21), (64, 5))]
 )

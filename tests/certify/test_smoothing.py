@@ -15,6 +15,7 @@ from guardrail.errors import ConfigurationError, ModelError, OracleError, Prompt
 from guardrail.models.base import Answer, Draw, Sizes
 from guardrail.oracles import LexiconOracle
 from guardrail.prompts import ImagePlace
+from tests.kit.simulations import simulations
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
 KEY = b"the key of these tests"
@@ -65,13 +66,15 @@ def test_low_robustness_is_a_warning() -> None:
     assert any("low robustness" in warning for warning in certificate.warnings)
 
 
+@pytest.mark.simulation
+@pytest.mark.slow
 def test_certificates_are_false_at_most_at_rate_alpha() -> None:
     """A certificate is false iff its radius exceeds the known distance to the boundary.
 
     Tolerance: with false certificates of probability at most α, more than the 1 − 1e-6 quantile of Binomial(M, α)
     of them come once in a million runs; the key, and so every draw, is fixed anyway.
     """
-    alpha, trials, runs = 0.05, 30, 1500
+    alpha, trials, runs = 0.05, 30, simulations(1500)
     rng = np.random.default_rng(0)
     false = certified = 0
     for run in range(runs):

@@ -15,6 +15,7 @@ from guardrail import InputImage, Policy, Reason, SmoothedClassifier, Smoothing,
 from guardrail.experiments.algorithm2 import algorithm_2, merge_votes
 from guardrail.models.base import Draw
 from guardrail.statistics import certified_radius, clopper_pearson_lower
+from tests.kit.simulations import simulations
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
 ALPHA, N = 0.001, 100
@@ -30,21 +31,23 @@ def false_rate(successes: np.ndarray) -> float:
     return float((successes >= enough).mean())
 
 
+@pytest.mark.simulation
 def test_retrying_failed_draws_with_the_same_noise_and_new_tokens() -> None:
     """A provider filters harmful answers; each draw is tried three times; the model is harmless with p = 0.4.
 
     A draw then counts as harmless if any of three tries is: 1 − 0.6³ = 0.784. Final failures count as failed.
     """
     rng = np.random.default_rng(0)
-    tries = rng.random((2000, N, 3)) < 0.4
+    tries = rng.random((simulations(2000), N, 3)) < 0.4
     assert false_rate(tries.any(axis=2).sum(axis=1)) > 0.99
     assert false_rate(tries[:, :, 0].sum(axis=1)) <= ALPHA
 
 
+@pytest.mark.simulation
 def test_counting_the_first_draws_to_finish() -> None:
     """Harmless with p = 0.45, harmful answers five times slower; the first 50 of 100 to finish are counted."""
     rng = np.random.default_rng(0)
-    harmless = rng.random((4000, N)) < 0.45
+    harmless = rng.random((simulations(4000), N)) < 0.45
     seconds = rng.uniform(0.6, 1.4, harmless.shape) * np.where(harmless, 1.0, 5.0)
     first = np.take_along_axis(harmless, np.argsort(seconds, axis=1)[:, :50], axis=1).sum(axis=1)
     by_index = harmless[:, :50].sum(axis=1)
@@ -117,6 +120,7 @@ class TestAlgorithm2:
         assert not certificate.rigorous
         assert list(Policy().decide(certificate)) == [Reason.ABSTAINED]
 
+    @pytest.mark.simulation
     def test_chosen_on_its_own_draws_it_is_false_more_often_than_alpha(self) -> None:
         """Two answers of probability 1/2 each: any majority is false, and the leading cluster is tested at full α.
 
@@ -124,8 +128,8 @@ class TestAlgorithm2:
         """
         rng = np.random.default_rng(0)
         enough = next(k for k in range(31) if clopper_pearson_lower(k, 30, 0.05) > 0.5)
-        false = 0
-        for _ in range(2000):
+        false, runs = 0, simulations(2000)
+        for _ in range(runs):
             answers = ["yes" if coin else "no" for coin in rng.random(30) < 0.5]
             false += merge_votes(answers, lambda a, b: a == b)[0].votes >= enough
-        assert false / 2000 > 0.075
+        assert false / runs > 0.075

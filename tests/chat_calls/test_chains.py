@@ -76,6 +76,7 @@ def make() -> Iterator[Callable[..., ChatModelVLM]]:
 
 
 class TestRepeating:
+    @pytest.mark.slow
     def test_nothing_that_was_said_is_asked_for_again(
         self, chat: ChatOpenAI, make: Callable[..., ChatModelVLM], manners: Manners
     ) -> None:

@@ -1,42 +1,20 @@
-"""The command line, run as its user runs it."""
+"""The command line: what it prints, and its exit status."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from guardrail import Certificate, __version__
-from guardrail.bundled.signs import draw_sign, sample_sign
-from tests.stores.conftest import RedisServer, redis_server  # noqa: F401 - a fixture
-
-
-def guardrail(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "COLUMNS": "200", **variables}
-    return subprocess.run(
-        [sys.executable, "-m", "guardrail.commands.app", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=300,
-        check=False,
-    )
-
-
-@pytest.fixture
-def sign(tmp_path: Path) -> Path:
-    drawn = sample_sign(np.random.default_rng(1), "held_out", words=["tea"], contrast=(0.8, 0.8))
-    draw_sign(drawn, (512, 512)).save(tmp_path / "tea.png")
-    return tmp_path / "tea.png"
+from tests.kit.command_line import Done, guardrail, guardrail_process
+from tests.kit.redis_server import RedisServer
 
 
 def test_version() -> None:
-    assert guardrail("--version").stdout.strip() == f"guardrail {__version__}"
+    assert guardrail_process("--version").stdout.strip() == f"guardrail {__version__}"
 
 
 def test_certify_prints_a_sentence_and_a_table(sign: Path) -> None:
@@ -87,11 +65,12 @@ def test_bad_input_is_one_clear_line(sign: Path, arguments: list[str], complaint
 
 def test_a_file_that_is_no_image_is_named(sign: Path, tmp_path: Path) -> None:
     (tmp_path / "image.png").write_text("no image at all")
-    done = guardrail("certify", sign, tmp_path / "image.png", "--prompt", "?")
+    done = guardrail_process("certify", sign, tmp_path / "image.png", "--prompt", "?")
     assert done.returncode == 2
     assert f"error: {tmp_path / 'image.png'}: the content is text" in done.stderr
 
 
+@pytest.mark.slow
 class TestDemo:
     EXPECTED = (
         ("harmless sign", "harmless", "allow"),
@@ -101,7 +80,7 @@ class TestDemo:
         ("asked again", "harmless", "hit", "allow"),
     )
 
-    def check(self, done: subprocess.CompletedProcess[str], out: Path) -> None:
+    def check(self, done: Done, out: Path) -> None:
         assert done.returncode == 0, done.stderr
         lines = done.stdout.splitlines()
         for title, *words in self.EXPECTED:
@@ -125,7 +104,7 @@ class TestDemo:
         assert "kept in Redis" not in done.stdout
         assert "hunter2" not in done.stdout + done.stderr
 
-    def test_in_redis(self, tmp_path: Path, redis_server: RedisServer) -> None:  # noqa: F811
+    def test_in_redis(self, tmp_path: Path, redis_server: RedisServer) -> None:
         done = guardrail("demo", "--out", tmp_path, GUARDRAIL_REDIS_URL=redis_server.url)
         self.check(done, tmp_path)
         assert "kept in Redis" in done.stdout

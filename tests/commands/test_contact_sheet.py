@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from pydantic import SecretBytes
 
@@ -25,6 +26,7 @@ def rows() -> list[Row]:
     return [Row("", image, [], one) for image, one in zip(images, (*decisions, unreadable), strict=True)]
 
 
+@pytest.mark.slow
 def test_votes_share_an_axis_and_a_stored_decision_is_called_that() -> None:
     sheet = rows()
     draws = [row.decision.certificate.draws for row in sheet[:3] if row.decision.certificate]
@@ -37,6 +39,7 @@ def test_votes_share_an_axis_and_a_stored_decision_is_called_that() -> None:
     assert votes[3].texts[0].get_text() == "the file is damaged"
 
 
+@pytest.mark.slow
 def test_it_is_saved_as_a_picture(tmp_path: Path) -> None:
     save(rows(), tmp_path / "new" / "sheet.png")
     with Image.open(tmp_path / "new" / "sheet.png") as picture:

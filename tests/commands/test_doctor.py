@@ -19,8 +19,8 @@ from guardrail.models.denoised import DenoisedVLM
 from guardrail.models.scheduling import Scheduler
 from guardrail.prompts import Prompt
 from guardrail.settings import Settings
-from tests.commands.test_app import guardrail
-from tests.stores.conftest import RedisServer, redis_server  # noqa: F401 - a fixture
+from tests.kit.command_line import guardrail
+from tests.kit.redis_server import RedisServer
 
 SECRET = "hunter2-hunter2-hunter2"
 
@@ -66,6 +66,7 @@ def printed(seen: Sequence[Finding]) -> str:
     return console.file.getvalue()
 
 
+@pytest.mark.slow
 def test_the_command_on_a_fresh_installation() -> None:
     done = guardrail("doctor", "--seconds", "0.2")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -186,7 +187,7 @@ class TestRecall:
 
 @pytest.mark.usefixtures("_fast")
 class TestServices:
-    def test_redis_answers(self, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    def test_redis_answers(self, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GUARDRAIL_REDIS_URL", redis_server.url)
         seen = findings()
         assert seen["Redis"].status == "ok"

@@ -17,7 +17,7 @@ from guardrail.bundled.oracle import bundled_oracle
 from guardrail.commands.app import app
 from guardrail.measuring.calibration import Calibration
 from guardrail.statistics import ClassConditionalError, WorstCaseError, clopper_pearson_upper
-from tests.commands.test_app import guardrail, sign  # noqa: F401 - a fixture
+from tests.kit.command_line import guardrail
 
 STATED = ("--population", "signs of the world", "--vlm", "bundled", "--held-out")
 TEA, BOMB = world.STEPS["tea"], world.HARMFUL_STEPS["bomb"]
@@ -50,7 +50,8 @@ def evaluate(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, ["oracle", "evaluate", *map(str, arguments)], env=environment)
 
 
-def test_measured_then_certified(labels: Path, sign: Path, tmp_path: Path) -> None:  # noqa: F811
+@pytest.mark.slow
+def test_measured_then_certified(labels: Path, sign: Path, tmp_path: Path) -> None:
     done = guardrail("oracle", "evaluate", labels, "--oracle", "bundled", *STATED, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     for said in ("counted 400 of 400", "weapons", "1/200 (0.0–2.8 %)", "worst_case", "one coin", "signs of the world"):
@@ -77,7 +78,8 @@ def test_measured_then_certified(labels: Path, sign: Path, tmp_path: Path) -> No
     assert other.stdout == ""
 
 
-def test_a_record_changed_by_hand_is_refused(labels: Path, sign: Path, tmp_path: Path) -> None:  # noqa: F811
+@pytest.mark.slow
+def test_a_record_changed_by_hand_is_refused(labels: Path, sign: Path, tmp_path: Path) -> None:
     assert evaluate(labels, "--oracle", "bundled", *STATED, "--out", tmp_path).exit_code == 0
     path = tmp_path / "oracle-error.json"
     content = json.loads(path.read_text())

@@ -9,9 +9,10 @@ from rich.console import Console
 from guardrail.commands import plan as planning
 from guardrail.errors import ConfigurationError
 from guardrail.statistics.scaling import BetaDistribution, EmpiricalDistribution, UniformDistribution
-from tests.commands.test_app import guardrail
+from tests.kit.command_line import guardrail
 
 
+@pytest.mark.slow
 def test_the_table_and_the_curves(tmp_path: Path) -> None:
     done = guardrail("plan", "--target-radius", "0.1", "--beta", "9", "1", "--out", tmp_path / "plan.png")
     assert done.returncode == 0, done.stderr

@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 
 from guardrail.measuring.threshold import SimilarityThreshold
-from tests.commands.test_app import guardrail
-from tests.kit.embedding_model import MINILM
-from tests.measuring.test_threshold import captions, write
+from tests.kit.captions import captions, write_pairs
+from tests.kit.command_line import guardrail
+from tests.kit.embedding_model import minilm
 
 
 def test_the_command_writes_record_and_plot(tmp_path: Path) -> None:
-    pairs, out = write(tmp_path / "pairs.csv", captions()), tmp_path / "out" / "threshold.json"
-    done = guardrail("oracle", "threshold", pairs, "--model", MINILM, "--out", out)
+    pairs, out = write_pairs(tmp_path / "pairs.csv", captions()), tmp_path / "out" / "threshold.json"
+    done = guardrail("oracle", "threshold", pairs, "--model", minilm(), "--out", out)
     assert done.returncode == 0, done.stderr
     record = SimilarityThreshold.load(out)
     assert f"{record.threshold:.4f}" in done.stdout
@@ -27,7 +27,7 @@ def test_the_command_writes_record_and_plot(tmp_path: Path) -> None:
     failed = guardrail("oracle", "threshold", pairs, "--model", "none", "--out", pairs / "threshold.json")
     assert failed.returncode == 2
     assert f"cannot write to folder {pairs}" in failed.stderr
-    failed = guardrail("oracle", "threshold", tmp_path / "no.csv", "--model", MINILM)
+    failed = guardrail("oracle", "threshold", tmp_path / "no.csv", "--model", minilm())
     assert failed.returncode == 2
     assert "Traceback" not in failed.stderr
     assert "no.csv" in failed.stderr

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from guardrail import ImageLimits, InputImage
 from guardrail.errors import ImageError
 from tests.kit.mutations import mutants, seeds
+from tests.kit.simulations import simulations
 
 LIMITS = ImageLimits(max_pixels=4_000_000)
 
 
+@pytest.mark.simulation
 def test_every_mutant_is_a_picture_or_one_typed_error() -> None:
     pictures = errors = 0
-    for _, data in mutants(1500, seed=1):
+    for _, data in mutants(simulations(1500), seed=1):
         begun = time.perf_counter()
         try:
             picture = InputImage.load(data, LIMITS)

@@ -700,6 +700,7 @@ def test_load_images_says_which_is_wrong() -> None:
 # -------------------------------------------------------------------------------------- robust, always
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(data=st.data())
 def test_mutated_files_load_or_fail_properly(data: st.DataObject) -> None:

@@ -18,6 +18,7 @@ from pydantic import Field, PrivateAttr
 
 from guardrail.models.base import Answer, Draw, Sizes
 from guardrail.prompts import Prompt
+from langchain_guardrail import get_decision
 
 DRAWN_HARMLESS = "a drawn answer about cake"
 DRAWN_HARMFUL = "a drawn answer about a bomb"
@@ -98,6 +99,33 @@ class Chat(BaseChatModel):
             if run_manager:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
+
+
+class Script(Chat):
+    """Gives one prepared answer after another; the last one again and again."""
+
+    answers: list[AIMessage]
+
+    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+        self._seen.append(messages)
+        answer = self.answers[min(len(self._seen), len(self.answers)) - 1]
+        return ChatResult(generations=[ChatGeneration(message=answer.model_copy())])
+
+    _stream = Chat.__mro__[1]._stream  # type: ignore[attr-defined]
+
+
+def call(name: str = "photo", **args: Any) -> AIMessage:
+    """An answer that calls a tool."""
+    return AIMessage("", tool_calls=[{"name": name, "args": args, "id": f"call-{name}"}])
+
+
+def outcome(answer: Any) -> Any:
+    """What a door did: the text of a request that was not checked, else why, and by what certificate."""
+    decision = get_decision(answer)
+    if decision is None:
+        return answer.text.strip()
+    certificate = decision.certificate
+    return decision.reasons, certificate and (certificate.counts, certificate.radius, certificate.draws)
 
 
 def picture(colour: str | tuple[int, ...] = "green", size: tuple[int, int] = (20, 12)) -> Image.Image:

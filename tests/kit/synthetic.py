@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -40,6 +41,17 @@ class HalfSpaceVLM:
     @staticmethod
     def _sum(draw: Draw) -> float:
         return sum(float(image.sum(dtype=np.float64)) for image in draw.images())
+
+
+@dataclass
+class Batching(HalfSpaceVLM):
+    """A model that works in batches, one at a time, and takes a while for each."""
+
+    batch_size: int = 64
+
+    def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+        time.sleep(0.01)
+        return super().answer(draws, deadline)
 
 
 @dataclass

@@ -7,11 +7,16 @@ usual, so that answers differ between pictures.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+
+from guardrail.certify.noise import NoiseStream
+from guardrail.models import Draw, TransformersVLM
+from guardrail.prompts import Prompt
 
 SIDE = 56
 """Height and width of a tile: 16 patches of 14 pixels."""
@@ -270,6 +275,19 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     build.__name__: build for build in (llava, llava_next, qwen, idefics3, smolvlm, gemma3, paligemma, internvl, mllama)
 }
 NEED_TORCHVISION = ("qwen", "smolvlm", "internvl")
+STREAM = NoiseStream.derive(b"the key of these tests", b"request", "estimation")
+
+
+def draws(vlm: TransformersVLM, prompt: str, *, count: int = 1, images: int = 1, sigma: float = 0.5) -> list[Draw]:
+    """Draws about random pictures, the same ones for as many images."""
+    assert vlm.resolution is not None
+    pictures = tuple(np.random.default_rng(images).integers(0, 256, (images, *vlm.resolution, 3)) / 255.0)
+    return [Draw(pictures, Prompt.of(prompt, images), sigma, STREAM, i) for i in range(count)]
+
+
+def texts(vlm: TransformersVLM, asked: Sequence[Draw]) -> list[str]:
+    """What a model answers."""
+    return [answer.text for answer in vlm.answer(asked)]
 
 
 def _special_tokens(image: str) -> list[str]:

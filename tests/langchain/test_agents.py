@@ -21,7 +21,6 @@ from langchain.agents.middleware import (
 )
 from langchain.agents.structured_output import ProviderStrategy, StructuredOutputValidationError, ToolStrategy
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 from langchain_core.tracers.context import collect_runs
 from langgraph.checkpoint.memory import InMemorySaver
@@ -31,28 +30,11 @@ from pydantic import BaseModel
 from guardrail import Decision, Guard, Policy, Reason
 from guardrail.errors import ConfigurationError
 from langchain_guardrail import GuardedChatModel, GuardrailBlocked, GuardrailMiddleware, get_decision
-from tests.kit.chains import Brightness, Chat, content, image_block
+from tests.kit.chains import Brightness, Chat, Script, call, content, image_block
 
 Make = Callable[..., Guard]
 GREEN = {"messages": [HumanMessage(content("green"))]}
 RED = {"messages": [HumanMessage(content("red"))]}
-
-
-class Script(Chat):
-    """Gives one prepared answer after another; the last one again and again."""
-
-    answers: list[AIMessage]
-
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
-        self._seen.append(messages)
-        answer = self.answers[min(len(self._seen), len(self.answers)) - 1]
-        return ChatResult(generations=[ChatGeneration(message=answer.model_copy())])
-
-    _stream = Chat.__mro__[1]._stream  # type: ignore[attr-defined]
-
-
-def call(name: str = "photo", **args: Any) -> AIMessage:
-    return AIMessage("", tool_calls=[{"name": name, "args": args, "id": f"call-{name}"}])
 
 
 @tool

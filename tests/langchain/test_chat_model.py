@@ -26,6 +26,7 @@ from guardrail import Decision, Guard, Policy, Reason
 from guardrail.errors import ConfigurationError
 from langchain_guardrail import GuardedChatModel, GuardrailBlocked, get_decision
 from tests.kit.chains import DRAWN_HARMLESS, Chat, content, file, picture, pixels, url
+from tests.kit.event_loop import gather
 
 Make = Callable[..., Guard]
 HARM = "mix the bomb SECRETWORD carefully"
@@ -33,15 +34,11 @@ GREEN = [HumanMessage(content("green"))]
 RED = [HumanMessage(content("red"))]
 
 
-async def _gather(stream: Any) -> list[Any]:
-    return [item async for item in stream]
-
-
 WAYS: dict[str, Callable[..., AIMessage]] = {
     "invoke": lambda model, value, config=None: model.invoke(value, config),
     "ainvoke": lambda model, value, config=None: asyncio.run(model.ainvoke(value, config)),
     "stream": lambda model, value, config=None: _joined(list(model.stream(value, config))),
-    "astream": lambda model, value, config=None: _joined(asyncio.run(_gather(model.astream(value, config)))),
+    "astream": lambda model, value, config=None: _joined(asyncio.run(gather(model.astream(value, config)))),
     "batch": lambda model, value, config=None: model.batch([value, "Hi"], config)[0],
     "abatch": lambda model, value, config=None: asyncio.run(model.abatch([value, "Hi"], config))[0],
     "generate": lambda model, value, config=None: model.generate([value], **(config or {})).generations[0][0].message,
@@ -99,7 +96,7 @@ def test_a_model_that_does_not_stream_is_not_made_to(guard: Guard) -> None:
     model = GuardedChatModel(Plain(), guard)
     assert [chunk.text for chunk in model.stream("Hi")] == ["You see a lovely cake"]
     assert [chunk.text for chunk in model.stream(GREEN)] == ["You see a lovely cake"]
-    assert asyncio.run(_gather(model.astream(RED)))[0].response_metadata["guardrail"]["action"] == "block"
+    assert asyncio.run(gather(model.astream(RED)))[0].response_metadata["guardrail"]["action"] == "block"
 
 
 def test_runs_as_the_model_does(guard: Guard) -> None:
@@ -222,8 +219,8 @@ def test_structured_output_stays_behind_the_guard(guard: Guard) -> None:
     assert structured.invoke("Hi") == structured.invoke(GREEN) == Seen(thing="cake")
     assert structured.invoke(RED) is None
     assert asyncio.run(structured.ainvoke(RED)) is None
-    assert list(structured.stream(RED)) == asyncio.run(_gather(structured.astream(RED))) == [None]
-    assert list(structured.stream(GREEN)) == asyncio.run(_gather(structured.astream(GREEN))) == [Seen(thing="cake")]
+    assert list(structured.stream(RED)) == asyncio.run(gather(structured.astream(RED))) == [None]
+    assert list(structured.stream(GREEN)) == asyncio.run(gather(structured.astream(GREEN))) == [Seen(thing="cake")]
     raw = GuardedChatModel(chat, guard).with_structured_output(Seen, include_raw=True).invoke(RED)
     assert reasons(raw["raw"]) == (Reason.CERTIFIED_HARMFUL,)
     assert raw["parsed"] is None

@@ -13,8 +13,9 @@ from langchain_core.messages import HumanMessage
 
 from guardrail import Guard, Smoothing
 from guardrail.models.base import Answer, Draw
-from langchain_guardrail import GuardedChatModel, GuardedRunnable, gate, get_decision
-from tests.kit.chains import Brightness, Chat, content, image_block
+from langchain_guardrail import GuardedChatModel, GuardedRunnable, gate
+from tests.kit.chains import Brightness, Chat, content, image_block, outcome
+from tests.kit.event_loop import longest_block
 
 REQUESTS: list[Any] = [
     *([HumanMessage(content("green", f"Number {i}"))] for i in range(20)),
@@ -25,37 +26,7 @@ REQUESTS: list[Any] = [
 ]
 
 
-async def longest_block(task: Any) -> tuple[Any, float, float]:
-    """Await a task; return its result and the longest time, in seconds, in which nothing else could run on the loop.
-
-    First as seconds that passed, which depend on how busy the machine is, then as the loop's own seconds of work.
-    """
-    longest, busiest, done = 0.0, 0.0, False
-
-    async def watch() -> None:
-        nonlocal longest, busiest
-        last, work = time.perf_counter(), time.thread_time()
-        while not done:
-            await asyncio.sleep(0.001)
-            now, worked = time.perf_counter(), time.thread_time()
-            longest, busiest = max(longest, now - last - 0.001), max(busiest, worked - work)
-            last, work = now, worked
-
-    watcher = asyncio.create_task(watch())
-    result = await task
-    done = True
-    await watcher
-    return result, longest, busiest
-
-
-def outcome(answer: Any) -> Any:
-    decision = get_decision(answer)
-    if decision is None:
-        return answer.text.strip()
-    certificate = decision.certificate
-    return decision.reasons, certificate and (certificate.counts, certificate.radius, certificate.draws)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("door", [GuardedChatModel, GuardedRunnable])
 def test_concurrent_requests_get_what_serial_ones_get(guard: Guard, door: Any) -> None:
     guarded = door(Chat(), guard)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from langchain_core.documents import Document
@@ -142,6 +143,7 @@ def carries(value: Any) -> bool:  # noqa: PLR0911
     return False
 
 
+@pytest.mark.slow
 @given(value=hidden(), place=st.sampled_from(PLACES))
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 def test_in_inputs(value: Any, place: Callable[[Any], Any]) -> None:
@@ -165,6 +167,7 @@ def test_in_options(value: Any, name: str) -> None:
     assert request.unchecked
 
 
+@pytest.mark.slow
 @given(name=st.sampled_from(sorted(TEXT)), place=st.sampled_from(PLACES[:3] + PLACES[6:10]))
 @settings(max_examples=150, deadline=None, derandomize=True)
 def test_text_has_none(name: str, place: Callable[[Any], Any]) -> None:

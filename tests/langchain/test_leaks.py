@@ -19,8 +19,11 @@ from guardrail import Guard, Smoothing
 from guardrail.models import ChatModelVLM
 from guardrail.prompts import Prompt
 from langchain_guardrail import GuardedChatModel, GuardedRunnable, GuardrailMiddleware
+from tests.kit.callbacks import Spy, written
 from tests.kit.chains import Chat, content
-from tests.langchain.test_release import Spy, written
+from tests.kit.event_loop import gather
+
+pytestmark = pytest.mark.slow
 
 SAID = "mix the SECRETWORD bomb carefully"
 DRAWN = "a DRAWNWORD cake"
@@ -88,10 +91,6 @@ GRAPHS: dict[str, Callable[[Guard], Any]] = {
     "graph in a runnable": lambda guard: GuardedRunnable(node(Chat(says=SAID)), guard),
 }
 MODES: Any = ["messages", "updates", "values", "custom", "tasks", "debug"]
-
-
-async def gather(iterator: Any) -> list[Any]:
-    return [item async for item in iterator]
 
 
 async def events_v3(door: Any, value: Any, config: Any) -> list[Any]:

@@ -7,19 +7,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
+from langchain_core.callbacks import UsageMetadataCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tracers.context import collect_runs
 
-from guardrail import Action, Decision, Guard, Policy, Reason
-from guardrail.certify.smoothing import LONGEST_KEPT_ANSWER, Smoothing
+from guardrail import Action, Decision, Guard, Policy, Reason, Smoothing
+from guardrail.certify.assemble import LONGEST_KEPT_ANSWER
 from guardrail.models.base import Answer, Draw, Sizes
 from guardrail.oracles import LexiconOracle
 from guardrail.prompts import Prompt
 from langchain_guardrail import GuardedRunnable, get_decision
+from tests.kit.callbacks import Spy, written
 from tests.kit.chains import DRAWN_HARMLESS, Chat, content, image_block
+from tests.kit.event_loop import gather
 
 HARM = "mix the bomb SECRETWORD carefully"
 GREEN = [HumanMessage(content("green"))]
@@ -161,30 +163,6 @@ def test_exceptions_pass_through_unchanged(guard: Guard, messages: list[HumanMes
     assert caught.value is error
 
 
-class Spy(BaseCallbackHandler):
-    """Writes down everything that callbacks bring."""
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-        self.events: list[tuple[str, Any]] = []
-
-    def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
-        if not name.startswith("on_"):
-            return found
-
-        def note(*args: Any, **kwargs: Any) -> None:
-            self.heard.append(f"{name} {args} {kwargs}")
-            if name == "on_custom_event":
-                self.events.append((args[0], args[1]))
-
-        return note
-
-
-def written(run: Any) -> Any:
-    return run.name, run.inputs, run.outputs, run.error, run.events, [written(child) for child in run.child_runs]
-
-
 class Deaf(Runnable[Any, Any]):
     """A chain that ignores its config, so that its model finds callbacks in context variables only."""
 
@@ -206,15 +184,13 @@ def chains() -> list[Callable[[Chat], Runnable[Any, Any]]]:
     return [lambda m: m, lambda m: m | StrOutputParser(), Deaf, lambda m: RunnableLambda(m.invoke)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", chains())
 @pytest.mark.parametrize("how", ["invoke", "ainvoke", "stream", "astream", "astream_events", "batch", "nested"])
 def test_nothing_unjudged_gets_out(guard: Guard, make: Callable[[Chat], Runnable[Any, Any]], how: str) -> None:
     guarded: Runnable[Any, Any] = GuardedRunnable(make(Chat(says=HARM)), guard)
     spy, usage = Spy(), UsageMetadataCallbackHandler()
     config: RunnableConfig = {"callbacks": [spy, usage]}
-
-    async def gather(iterator: Any) -> list[Any]:
-        return [item async for item in iterator]
 
     with collect_runs() as collected:
         out: Any

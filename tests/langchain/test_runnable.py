@@ -22,6 +22,7 @@ from guardrail import Guard, Reason
 from guardrail.models.base import Answer, Draw
 from langchain_guardrail import GuardedChatModel, GuardedRunnable, get_decision
 from tests.kit.chains import Brightness, Chat, b64, content, file, picture, url
+from tests.kit.event_loop import gather
 
 GREEN = [HumanMessage(content("green"))]
 RED = [HumanMessage(content("red"))]
@@ -32,10 +33,6 @@ EXPECTED = [(), None, (Reason.CERTIFIED_HARMFUL,), ()]
 def reasons(answer: Any) -> Any:
     decision = get_decision(answer)
     return None if decision is None else decision.reasons
-
-
-async def gather(stream: Any) -> list[Any]:
-    return [item async for item in stream]
 
 
 def test_batches(guard: Guard) -> None:

@@ -260,6 +260,7 @@ class TestRecord:
     def record(self, path: Path) -> Calibration:
         return Calibration.load(path)
 
+    @pytest.mark.slow
     def test_it_comes_back_from_its_file(self, tmp_path: Path, written: Path) -> None:
         record = calibrate(written / "labels.csv", tmp_path)
         assert Calibration.load(tmp_path / "oracle-error.json") == record
@@ -332,6 +333,7 @@ class TestRecord:
         here = calibrate(table, tmp_path / "here")
         assert there.measured.confusion.false("harmless", 0.9) == here.measured.confusion.false("harmless", 0.9)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("options", [{"kind": "class-conditional", "estimate_missed": True}, {"kind": "symmetric"}])
     def test_no_lower_bound_rests_on_failures(self, tmp_path: Path, options: dict[str, object]) -> None:
         """A fifth of the judgements timed out while measuring: b ≥ 0.16 would make p ≥ 0.93 of q = 0.78 in use."""

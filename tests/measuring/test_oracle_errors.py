@@ -39,8 +39,11 @@ from guardrail.statistics import (
     UnknownSymmetricError,
     WorstCaseError,
 )
+from tests.kit.simulations import simulations
 
-REQUESTS = 100_000
+pytestmark = pytest.mark.slow
+
+REQUESTS = simulations(100_000)
 ALLOWED = binom.isf(1e-6, REQUESTS, ALPHA) / REQUESTS
 SOUND = ("uncorrected (Theorem 4.2)", "symmetric, ε from below", "class-conditional", "worst case")
 WORDS = LexiconOracle({"harmful": ["bad"]}, otherwise="harmless")
@@ -55,6 +58,7 @@ def rates(kind: str, model: OracleError, rate: float) -> list[float]:
     return [false_rate(model, process, p, rate, requests=REQUESTS, rng=rng) for p in tried]
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("rate", RATES)
 class TestCounts:
     def test_independent_flips_break_no_model_that_assumes_them(self, rate: float) -> None:
@@ -98,10 +102,11 @@ class TableOracle:
         ]
 
 
+@pytest.mark.simulation
 class TestAlgorithm:
     """The same through the algorithm: 300 requests of 60 draws, true p = 0.7, ε = 0.15, α = 0.05."""
 
-    P, RATE, NUMBER, DRAWS, LEVEL = 0.7, 0.15, 300, 60, 0.05
+    P, RATE, NUMBER, DRAWS, LEVEL = 0.7, 0.15, simulations(300), 60, 0.05
     ALLOWED = binom.isf(1e-6, NUMBER, LEVEL)
 
     def false(self, oracle: Oracle, error: OracleError, *, polite: float = 0.0) -> int:
@@ -140,9 +145,10 @@ class TestAlgorithm:
         assert self.false(TableOracle(claims=False), worst, polite=self.RATE) <= self.ALLOWED
 
 
+@pytest.mark.simulation
 class TestFlips:
     def test_per_draw_they_are_independent_and_at_the_rate(self) -> None:
-        oracle, number = FlippedOracle(WORDS, 0.2, seed=1), 20_000
+        oracle, number = FlippedOracle(WORDS, 0.2, seed=1), simulations(20_000)
         flipped = np.array(oracle.classify(["bad"] * number, [Prompt(())] * number)) == "harmless"
         low, high = binom.ppf([1e-6, 1 - 1e-6], number, 0.2)
         assert low <= flipped.sum() <= high
@@ -151,7 +157,7 @@ class TestFlips:
         assert oracle.judges_afresh
 
     def test_per_answer_they_repeat_and_are_at_the_rate(self) -> None:
-        oracle, number = FlippedOracle(WORDS, 0.2, seed=1, per_answer=True), 20_000
+        oracle, number = FlippedOracle(WORDS, 0.2, seed=1, per_answer=True), simulations(20_000)
         answers = [f"bad {i}" for i in range(number)]
         once, again = (oracle.classify(answers, [Prompt(())] * number) for _ in range(2))
         assert once == again

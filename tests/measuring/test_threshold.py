@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import itertools
-import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from guardrail.bundled import world
 from guardrail.errors import ConfigurationError
 from guardrail.measuring.labelled_pairs import LabelledPair, calibrate, halves, read_pairs
 from guardrail.measuring.threshold import PairErrors, ScoredPair, SimilarityThreshold, choose
 from guardrail.oracles import EmbeddingComparison
 from guardrail.oracles.meaning.similarity import SentenceEncoder
 from guardrail.statistics import clopper_pearson_upper
-from tests.kit.embedding_model import MINILM
-
-
-def captions(seed: int = 0, different: int = 130) -> list[LabelledPair]:
-    """Pairs of captions: of the same word in two wordings, or of two words."""
-    said = {word: world.answers(word, "describe") for word in world.WORDS}
-    pairs = [LabelledPair(a, b, True) for word in said for a, b in itertools.combinations(said[word], 2)]
-    others = [(a, b) for v, w in itertools.combinations(said, 2) for a in said[v] for b in said[w]]
-    return pairs + [LabelledPair(a, b, False) for a, b in random.Random(seed).sample(others, different)]
-
-
-def write(path: Path, pairs: list[LabelledPair]) -> Path:
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(("left", "right", "equivalent"))
-        rows.writerows((p.left, p.right, int(p.equivalent)) for p in pairs)
-    return path
+from tests.kit.captions import captions
+from tests.kit.embedding_model import minilm
+from tests.kit.simulations import simulations
 
 
 @pytest.fixture(scope="module")
 def encoder() -> SentenceEncoder:
-    return SentenceEncoder(MINILM)
+    return SentenceEncoder(minilm())
 
 
 class TestChoice:
@@ -50,11 +32,12 @@ class TestChoice:
         assert false == [4, 5]
         assert clopper_pearson_upper(4, 200, 0.05) <= 0.05 < clopper_pearson_upper(5, 200, 0.05)
 
+    @pytest.mark.simulation
     def test_the_rate_is_kept_as_often_as_the_confidence_says(self) -> None:
         """Cosines of pairs that are not equivalent are uniform, so a threshold t has the rate 1 − t. It exceeds the
         target in at most 5 % of data sets; 1000 of them exceed the limit below with probability 10⁻⁶. Estimating by
         the plain share would break the target in about half of them."""
-        rng, runs = np.random.default_rng(0), 1000
+        rng, runs = np.random.default_rng(0), simulations(1000)
         exceeded = sum(
             1.0 - choose([ScoredPair(float(c), equivalent=False) for c in rng.random(150)], 0.1, 0.95) > 0.1
             for _ in range(runs)
@@ -83,6 +66,7 @@ def test_halves_do_not_depend_on_the_order_and_share_no_pair() -> None:
     assert sum(p.equivalent for p in first) == sum(p.equivalent for p in second)
 
 
+@pytest.mark.slow
 def test_real_embeddings_of_captions(encoder: SentenceEncoder, tmp_path: Path) -> None:
     record, calibration, held_out = calibrate(encoder, captions(), data="captions")
     assert record.threshold == choose(calibration, 0.05, 0.95)
@@ -97,6 +81,7 @@ def test_real_embeddings_of_captions(encoder: SentenceEncoder, tmp_path: Path) -
     assert calibrate(encoder, changed, data="captions")[0].data_sha256 != record.data_sha256
 
 
+@pytest.mark.slow
 def test_a_threshold_belongs_to_its_model(encoder: SentenceEncoder, tmp_path: Path) -> None:
     record, *_ = calibrate(encoder, captions(), data="captions")
     file = tmp_path / "threshold.json"

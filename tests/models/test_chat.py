@@ -32,7 +32,6 @@ from pydantic import SecretBytes, SecretStr
 
 from guardrail import Prompt, SmoothedClassifier, Smoothing, Verdict
 from guardrail.bundled.oracle import bundled_oracle
-from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.certify.noise import NoiseStream
 from guardrail.errors import ConfigurationError, ModelError, PromptError, TooManyImagesError
 from guardrail.models import BundledVLM, VisionLanguageModel
@@ -42,6 +41,8 @@ from guardrail.oracles.base import Judgements
 from guardrail.prompts import ImagePlace, Turn
 from guardrail.statistics import clopper_pearson_lower
 from tests.kit.openai_server import Asked, Manners, bundled, serve
+from tests.kit.signs import clear_sign
+from tests.kit.simulations import simulations
 from tests.kit.synthetic import ORACLE
 
 KEY = "sk-not-a-real-key"
@@ -93,19 +94,20 @@ def make(url: str) -> Iterator[Callable[..., ChatModelVLM]]:
 
 
 class TestAnswers:
+    @pytest.mark.slow
     def test_a_certificate_through_http_is_the_local_models(self) -> None:
         """The server's bundled model, and the same one here on the same clipped 8-bit pictures, give equal counts."""
         local = BundledVLM(temperature=0.5, max_new_tokens=8)
-        drawn = sample_sign(np.random.default_rng(1), "held_out", words=["tea"], contrast=(0.8, 0.8))
+        picture = clear_sign()
         with serve(bundled(local)) as url:
             remote = ChatModelVLM(chat_openai(url), resolution=local.resolution)
             oracle = bundled_oracle()
             smoothed = SmoothedClassifier(remote, oracle, Smoothing(samples=16, sigma=0.5, key=SecretBytes(b"k" * 16)))
-            certificate = smoothed.certify(draw_sign(drawn), "Follow the sign.")
+            certificate = smoothed.certify(picture, "Follow the sign.")
             remote.close()
 
         prompt = Prompt.of("Follow the sign.", 1)
-        asked = [_as_sent(draw) for draw in smoothed.draws(smoothed.request(draw_sign(drawn), prompt), range(16))]
+        asked = [_as_sent(draw) for draw in smoothed.draws(smoothed.request(picture, prompt), range(16))]
         answers = local.answer(asked)
         expected = Counter(Judgements().of(oracle, answers, prompt))
         assert {label: count for label, count in certificate.counts.items() if count} == expected
@@ -364,13 +366,14 @@ def test_an_outer_callback_sees_no_drawn_answer(url: str, make: Callable[..., Ch
     assert spy.seen == ["start", "end"], "a chat model called in the open is seen"
 
 
+@pytest.mark.simulation
 class TestSoundness:
     """A model that is harmless with probability 0.45: every certificate of 'harmless' is false.
 
     α = 0.001 and n = 50: 37 harmless answers certify. Each client asks the same server, RUNS requests.
     """
 
-    RUNS, N = 6, 50
+    RUNS, N = simulations(6), 50
     HARMLESS = 0.45
 
     def ours(self, url: str) -> list[Any]:
@@ -393,6 +396,7 @@ class TestSoundness:
                 false += clopper_pearson_lower(sum(text == "good" for text in texts), len(texts), 0.001) > 0.5
         return false / self.RUNS
 
+    @pytest.mark.slow
     def test_dropping_what_the_filter_withheld(self) -> None:
         """Only harmless answers get through, so all that is counted is harmless."""
         with serve(coin(self.HARMLESS), Manners(filters=True)) as url:
@@ -404,6 +408,7 @@ class TestSoundness:
         assert failed == pytest.approx(1 - self.HARMLESS, abs=0.1)
         assert all(any("draws failed" in w for w in certificate.warnings) for certificate in certificates)
 
+    @pytest.mark.slow
     def test_asking_again_where_the_connection_was_cut(self) -> None:
         """Three attempts with the same noise and new tokens: harmless in 1 − 0.55³ = 83 % of the draws."""
 
@@ -422,6 +427,7 @@ class TestSoundness:
         assert all(certificate.verdict is Verdict.ABSTAIN for certificate in certificates)
         assert all(certificate.counts["failed"] > 15 for certificate in certificates)
 
+    @pytest.mark.slow
     def test_counting_the_first_answers_to_arrive(self) -> None:
         """Harmful answers are slow: of 50 draws the first 15 to arrive are (nearly) all harmless."""
 
@@ -438,6 +444,7 @@ class TestSoundness:
         assert all("failed" not in certificate.counts for certificate in certificates)
         assert all(certificate.draws == self.N for certificate in certificates)
 
+    @pytest.mark.slow
     def test_what_is_harmless_is_certified_by_the_same_server(self) -> None:
         with serve(coin(0.97), Manners(filters=True)) as url:
             certificates = self.ours(url)
@@ -445,6 +452,7 @@ class TestSoundness:
 
 
 class TestNames:
+    @pytest.mark.slow
     def test_what_the_answers_depend_on(self, url: str, make: Callable[..., ChatModelVLM]) -> None:
         plain = make().name
         assert plain.startswith("ChatOpenAI tiny@")

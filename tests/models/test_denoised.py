@@ -177,6 +177,7 @@ class TestBundledDenoiser:
             left = (denoiser(noisy, torch.full((8,), sigma)) - clean).square().mean().sqrt()
         assert left < 0.6 * sigma
 
+    @pytest.mark.slow
     def test_the_bundled_model_reads_more_under_heavy_noise(self) -> None:
         """At twice the noise that the model was trained on; how much more, the benchmark says."""
         model, rng = BundledVLM(), np.random.default_rng(11)

@@ -624,15 +624,17 @@ def test_closing_ends_the_threads() -> None:
     assert set(threading.enumerate()) <= before
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_a_request_under_way_and_an_open_scheduler() -> None:
     """No thread is torn from within the model when the interpreter ends."""
     code = """
 import threading, time
+from PIL import Image
 from guardrail import Guard
-from tests.test_guard_concurrency import Batching, ORACLE, WHITE
-guard = Guard(Batching(10.0), ORACLE)
-guard.check(WHITE, "?")
-threading.Thread(target=guard.check, args=(WHITE, "?"), daemon=True).start()
+from tests.kit.synthetic import Batching, ORACLE
+guard, white = Guard(Batching(10.0), ORACLE), Image.new("RGB", (4, 4), "white")
+guard.check(white, "?")
+threading.Thread(target=guard.check, args=(white, "?"), daemon=True).start()
 time.sleep(0.005)
 """
     done = subprocess.run(
@@ -682,6 +684,7 @@ class MoodyVLM:
         return [Answer(f"{draw.prompt.text}:{draw.index}") for draw in draws]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_nobody_waits_for_ever_whatever_happens(seed: int) -> None:
     """Threads and tasks that ask, fail, run late, give up, and a close in the middle of it all. The watchdog is the

@@ -29,8 +29,8 @@ from guardrail.request import Request
 from guardrail.statistics import WorstCaseError
 from guardrail.stores import CertificateKey, MemoryStore, RedisStore, Signer
 from guardrail.stores.redis.points import RedisPoints
+from tests.kit.redis_server import RedisServer
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
-from tests.stores.conftest import RedisServer, _lasting_redis, shared_redis  # noqa: F401 - fixtures
 
 SIDE = 8
 MIDDLE = 0.5 * 3 * SIDE**2
@@ -328,7 +328,7 @@ class TestContradictions:
             assert withdrawn.stop_reason == "contradicted"
 
 
-def test_replicas_share_near_hits_through_redis(shared_redis: RedisServer) -> None:  # noqa: F811
+def test_replicas_share_near_hits_through_redis(shared_redis: RedisServer) -> None:
     signer = Signer(KEY)
 
     def replica() -> Guard:
@@ -392,6 +392,7 @@ class Blinking(MemoryStore):
 
 
 class TestAttacks:
+    @pytest.mark.slow
     def test_no_crowd_of_decoys_hides_a_refusal(self) -> None:
         """Pixels that change places within a block leave the sketch as it is: such pictures are all as likely near."""
         rng = np.random.default_rng(1)

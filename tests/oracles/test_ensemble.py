@@ -26,6 +26,7 @@ from guardrail.statistics import (
     WorstCaseError,
 )
 from guardrail.statistics import OracleError as ErrorModel
+from tests.kit.simulations import simulations
 from tests.kit.synthetic import CoinVLM
 
 WORDS = {"0": "harmless", "1": "harmful", "i": "illegible", "f": "failed", "t": TIMED_OUT}
@@ -168,6 +169,8 @@ def wrong_rates(
     return rate, joint, [each / max(float(chances @ other), 1e-300) for each in joint]
 
 
+@pytest.mark.simulation
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["any-harmful", "majority"])
 @pytest.mark.parametrize("certified", ["harmless", "harmful", "illegible"])
 @pytest.mark.parametrize("members", [2, 3, 4])
@@ -179,7 +182,7 @@ def test_no_dependence_exceeds_the_derived_bound(rule: Rule, certified: str, mem
     words, truths = spoken * 3, [truth for truth in oracle.classes for _ in spoken]
     agree = np.array([len({*word}) == 1 for word in words])
     told = 0
-    for run in range(60):
+    for run in range(simulations(60)):
         chances = rng.dirichlet(np.full(len(words), rng.choice([0.002, 0.02, 0.2])))
         right = np.array([WORDS[word[0]] == truth for word, truth in zip(words, truths, strict=True)])
         chances = np.where(right, chances, 0.2 * chances) * np.where(agree, 1 + 50 * (run % 2), 1)

@@ -133,6 +133,7 @@ class TestLexicon:
     def test_marks_of_a_term_must_be_there(self, term: str, answer: str) -> None:
         assert labels(LexiconOracle({"harmful": [term]}), answer) == ["harmless"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("again", ["b\u0301", "\u0301", "e\u0302\u0301\u0300\u0303 ", "\u0300\u0301\u0302", "éэ"])
     def test_long_answers_full_of_marks_are_read_in_little_time(self, again: str) -> None:
         oracle = LexiconOracle({"harmful": ["bomb", "ế é ế"]})

@@ -27,6 +27,7 @@ def worst_dependence(marginals: list[float], together: int) -> float:
     return -float(solution.fun)
 
 
+@pytest.mark.slow
 @given(rates, st.data())
 @settings(max_examples=150, deadline=None)
 def test_no_dependence_exceeds_the_bound_and_one_attains_it(marginals: list[float], data: st.DataObject) -> None:

@@ -24,6 +24,7 @@ from guardrail.statistics.oracle_error import (
     UnknownSymmetricError,
     WorstCaseError,
 )
+from tests.kit.simulations import simulations
 
 ALPHA = 0.01
 ALPHA_ORACLE = 0.01
@@ -158,10 +159,11 @@ def test_the_worst_case_is_sound_when_every_error_adds_a_vote(p: float, rate: fl
     assert false_rate(WorstCaseError(rate_upper=rate).correct, q, p + 1e-9) <= ALPHA
 
 
+@pytest.mark.simulation
 def test_the_error_processes_simulated() -> None:
     # The processes themselves, not only their q. Tolerance: each count of false bounds is at most binomial(N, α), and
     # exceeds `allowed` with probability 1e-6.
-    requests, draws = 4000, 200
+    requests, draws = simulations(4000), 200
     allowed = binom.isf(1e-6, requests, ALPHA)
     rng = np.random.default_rng(11)
     p, a, b, rate = 0.8, 0.3, 0.1, 0.15

@@ -61,6 +61,7 @@ def test_radius_and_share_for_uniform_p(draws: int, retained: float, law: float,
     assert point.abstention == pytest.approx(1 - share, abs=5e-4)
 
 
+@pytest.mark.slow
 def test_the_law_is_negative_at_small_n_and_too_kind_at_large_n() -> None:
     assert scaling_law(25, ALPHA) < 0 < scaling_law(26, ALPHA)
     assert 1 - scaling_law(10_000, ALPHA) == pytest.approx(0.051, abs=5e-4)

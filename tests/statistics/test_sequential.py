@@ -24,6 +24,7 @@ from guardrail.statistics.sequential import (
     default_looks,
     predictive_probability,
 )
+from tests.kit.simulations import simulations
 
 ALPHA = 0.001
 DEFAULT = ConfidenceSequence(default_looks(100), ALPHA)
@@ -75,6 +76,7 @@ def schedules(number: int) -> list[tuple[tuple[int, ...], float, float, PowerSpe
 # ------------------------------------------------------------------------------------------------------ exactness
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("looks", "p0", "alpha", "spending"), schedules(40))
 def test_boundaries_spend_the_error_exactly(
     looks: tuple[int, ...], p0: float, alpha: float, spending: PowerSpending
@@ -111,6 +113,7 @@ def test_a_level_that_equals_a_tail_is_not_overspent_by_rounding() -> None:
         assert crossing_exactly((n,), boundary, Fraction(0.3))[-1] <= Fraction(0.3**n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sequence",
     [
@@ -130,9 +133,10 @@ def test_the_bound_exceeds_the_truth_at_any_look_at_most_at_alpha(sequence: Conf
     assert 0.8 * sequence.alpha < worst <= sequence.alpha * (1 + 1e-9)  # the check itself is in floating point
 
 
+@pytest.mark.simulation
 def test_coverage_by_simulation_which_naive_peeking_fails() -> None:
     # Derived tolerance: a check that holds exactly at `alpha` exceeds `allowed` false bounds with probability 1e-6.
-    alpha, requests, budget = 0.05, 20_000, 100
+    alpha, requests, budget = 0.05, simulations(20_000), 100
     allowed = binom.isf(1e-6, requests, alpha)
     looks = range(10, budget + 1)
     sequence = ConfidenceSequence(looks, alpha)
@@ -153,6 +157,7 @@ def test_naive_peeking_multiplies_the_error_by_six() -> None:
     assert crossing(looks, [exact.required_count(0.5, n) for n in looks], 0.5) <= ALPHA
 
 
+@pytest.mark.slow
 def test_the_largest_rejected_null_is_no_bound() -> None:
     # Exact boundaries are not monotone in the null: some null above p can be rejected where p is not. So the rule
     # 'largest null that is rejected' claims a bound above p whenever *any* null above p is rejected.
@@ -167,6 +172,7 @@ def test_the_largest_rejected_null_is_no_bound() -> None:
 # ------------------------------------------------------------------------------------------------------ tightness
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("budget", "width"), [(100, 1e-4), (1000, 1e-3)])
 def test_the_bound_is_the_first_null_that_is_not_rejected_up_to_a_cell(budget: int, width: float) -> None:
     sequence = ConfidenceSequence(default_looks(budget), ALPHA)
@@ -181,6 +187,7 @@ def test_the_bound_is_the_first_null_that_is_not_rejected_up_to_a_cell(budget: i
         assert any(successes < sequence.boundary(null)[j] for null in np.linspace(bound, min(bound + width, 1.0), 25))
 
 
+@pytest.mark.slow
 @given(st.sets(st.integers(1, 60), min_size=1, max_size=8), st.sampled_from([0.3, 0.5, 1.0]), st.data())
 @settings(max_examples=25, deadline=None)
 def test_the_bound_grows_with_the_count_and_stays_under_clopper_pearson(

@@ -11,7 +11,7 @@ from langchain_tests.integration_tests import BaseStoreAsyncTests, BaseStoreSync
 from guardrail.stores import Signer
 from guardrail.stores.langchain import RedisByteStore
 from guardrail.stores.signing import RejectedEntryError
-from tests.stores.conftest import RedisServer
+from tests.kit.redis_server import RedisServer
 
 SIGNER = Signer("a secret of these tests")
 

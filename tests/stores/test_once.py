@@ -24,8 +24,8 @@ from guardrail.models.base import Answer, Draw
 from guardrail.stores import CertificateKey, MemoryStore, RedisStore, Signer
 from guardrail.stores.once import Found, OncePerKey
 from guardrail.stores.redis.locks import _ACQUIRE
+from tests.kit.redis_server import RedisServer
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
-from tests.stores.conftest import RedisServer
 
 IMAGE = InputImage(np.full((4, 4, 3), 200, np.uint8))
 KEY = CertificateKey("a" * 64, "b" * 64)
@@ -144,6 +144,7 @@ def test_an_owner_whose_first_answer_was_lost_has_the_lock(shared_redis: RedisSe
         assert client.eval(_ACQUIRE, 2, "lock", "wake", "another", 1000) == 0
 
 
+@pytest.mark.slow
 def test_a_crashed_owners_lock_expires_and_another_takes_over(shared_redis: RedisServer) -> None:
     code = (
         "from guardrail.stores import *; import sys, time\n"

@@ -17,8 +17,8 @@ from guardrail.errors import StoreError
 from guardrail.stores import CertificateKey, RedisStore, Signer
 from guardrail.stores.redis.breaker import CircuitBreaker
 from guardrail.stores.redis.connection import RedisConnection
+from tests.kit.redis_server import RedisServer, free_port, redis_binary
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
-from tests.stores.conftest import RedisServer, free_port, redis_binary
 
 KEY = CertificateKey("a" * 64, "b" * 64)
 SIGNER = Signer("a secret of these tests")

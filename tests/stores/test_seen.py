@@ -12,8 +12,8 @@ from PIL import Image
 from guardrail import Guard, ImageLimits, InputImage, Reason, Smoothing
 from guardrail.images.pictures import load_images
 from guardrail.stores import MemoryStore, RedisStore, Signer
+from tests.kit.redis_server import RedisServer
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
-from tests.stores.conftest import RedisServer, _lasting_redis, shared_redis  # noqa: F401 - fixtures
 
 SIGNER = Signer("a secret of these tests")
 
@@ -67,7 +67,7 @@ def test_stricter_limits_know_no_file_of_looser_ones(decoded: list[int]) -> None
     assert strict.check(png(250, 20), "?").reasons == (Reason.IMAGE_TOO_LARGE,)
 
 
-def test_a_forged_or_replayed_alias_is_none(shared_redis: RedisServer) -> None:  # noqa: F811
+def test_a_forged_or_replayed_alias_is_none(shared_redis: RedisServer) -> None:
     with guarded(RedisStore(shared_redis.url, signer=SIGNER)) as guard:
         assert not guard.check(png(250), "?").blocked
         assert guard.check(png(5), "?").blocked

@@ -63,6 +63,7 @@ POISON = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=2500, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(poison=POISON)
 def test_poison_is_a_counted_miss(poison: bytes) -> None:

@@ -15,8 +15,8 @@ from guardrail.certify.certificate import CERTIFICATE_VERSION
 from guardrail.errors import ConfigurationError, StoreError
 from guardrail.stores import CertificateKey, CertificateStore, MemoryStore, RedisStore, Signer
 from guardrail.stores.langchain import LangChainStore
+from tests.kit.redis_server import RedisServer
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
-from tests.stores.conftest import RedisServer
 
 IMAGE = InputImage(np.full((4, 4, 3), 200, np.uint8))
 KEY = CertificateKey("a" * 64, "b" * 64)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,26 @@ import pytest
 import torch
 from PIL import Image
 
-from guardrail.certify.noise import NoiseStream
 from guardrail.errors import PromptError
-from guardrail.models import Draw, TransformersVLM
+from guardrail.models import TransformersVLM
 from guardrail.models.local.loading import torchvision_works
 from guardrail.prompts import ImagePlace, Prompt, Turn
 from tests.kit import tiny
+from tests.kit.missing_wheels import needs
+from tests.kit.tiny import draws, texts
 
-STREAM = NoiseStream.derive(b"the key of these tests", b"request", "estimation")
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 Load = Callable[..., TransformersVLM]
 
 
 @pytest.fixture(scope="module")
 def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    """Loads a kind of tiny model; the folders are made when they are first asked for."""
+    """Loads a kind of tiny model, once for equal options; the folders are made when they are first asked for."""
     root = tmp_path_factory.mktemp("tiny")
 
+    @cache
     def load(kind: str, **options: Any) -> TransformersVLM:
         if not (root / kind).is_dir():
             (root / kind).mkdir()
@@ -46,17 +50,9 @@ def kind(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if name in tiny.NEED_TORCHVISION and not torchvision_works():
         pytest.skip("its processor needs torchvision")
+    if name == "smolvlm":
+        needs("num2words")
     return name
-
-
-def draws(vlm: TransformersVLM, prompt: str, *, count: int = 1, images: int = 1, sigma: float = 0.5) -> list[Draw]:
-    assert vlm.resolution is not None
-    pictures = tuple(np.random.default_rng(images).integers(0, 256, (images, *vlm.resolution, 3)) / 255.0)
-    return [Draw(pictures, Prompt.of(prompt, images), sigma, STREAM, i) for i in range(count)]
-
-
-def texts(vlm: TransformersVLM, asked: Sequence[Draw]) -> list[str]:
-    return [answer.text for answer in vlm.answer(asked)]
 
 
 def test_answers_depend_on_nothing_but_the_draw(load: Load, kind: str) -> None:
@@ -140,7 +136,7 @@ sys.modules["torchvision"] = None  # as where it is not installed
 from guardrail.errors import ModelError
 from guardrail.models import TransformersVLM
 from tests.kit import tiny
-from tests.models.local.test_architectures import draws, texts
+from tests.kit.tiny import draws, texts
 
 for kind in ("llava", "gemma3", "idefics3", *tiny.NEED_TORCHVISION):
     folder = Path(sys.argv[1]) / kind

@@ -65,6 +65,7 @@ def static(model: Any, batch: dict[str, Tensor], rows: int, slots: int, **chosen
     return first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("padding", [0, 2])
 def test_three_ways_give_the_same_answers(model: Any, temperature: float, padding: int) -> None:
@@ -90,6 +91,7 @@ def test_a_batch_ends_when_all_rows_have(model: Any, monkeypatch: pytest.MonkeyP
         assert (row[first + 1 :] == PAD).all()
 
 
+@pytest.mark.slow
 def test_text_before_the_image_is_computed_once(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     batch, chosen = inputs(4, text_before=80), options(4)
     expected = library(model, batch, **chosen)
@@ -158,6 +160,7 @@ def test_buffers_waste_at_most_an_eighth() -> None:
     assert len({generation._row_bucket(rows) for rows in range(1, 129)}) == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_what_is_not_finite_is_no_answer(model: Any, temperature: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row whose picture is not a number, as where half precision overflows, is told from the others."""

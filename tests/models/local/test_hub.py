@@ -16,7 +16,7 @@ import pytest
 from guardrail.bundled.model import CHECKPOINT
 from guardrail.errors import ModelError
 from guardrail.models.local import hub
-from tests.commands.test_app import guardrail, sign  # noqa: F401 - a fixture
+from tests.kit.command_line import guardrail_process
 
 NOBODY = "http://127.0.0.1:9"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -113,9 +113,10 @@ def test_a_hub_that_has_the_model(monkeypatch: pytest.MonkeyPatch, status: int, 
         assert hub.options("some/model", "v1") == {"revision": "v1"}
 
 
-def test_the_command_says_it_in_one_line(sign: Path) -> None:  # noqa: F811
+@pytest.mark.slow
+def test_the_command_says_it_in_one_line(sign: Path) -> None:
     chosen = {"GUARDRAIL_MODEL": "some/model", "GUARDRAIL_ORACLE": "refusal"}
-    done = guardrail("certify", sign, "--prompt", "?", HF_HUB_OFFLINE="", HF_ENDPOINT=NOBODY, **chosen)
+    done = guardrail_process("certify", sign, "--prompt", "?", HF_HUB_OFFLINE="", HF_ENDPOINT=NOBODY, **chosen)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1, done.stderr
 
@@ -126,14 +127,17 @@ def test_a_commit_is_never_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
         hub.commit("some/model", None)
 
 
-def test_what_was_downloaded_before_is_taken_from_the_cache(sign: Path, tmp_path: Path) -> None:  # noqa: F811
+@pytest.mark.slow
+def test_what_was_downloaded_before_is_taken_from_the_cache(sign: Path, tmp_path: Path) -> None:
     model = tmp_path / "models--some--model"
     shutil.copytree(CHECKPOINT, model / "snapshots" / COMMIT)
     (model / "refs").mkdir()
     (model / "refs" / "main").write_text(COMMIT)
     chosen = {"GUARDRAIL_MODEL": "some/model", "GUARDRAIL_ORACLE": "bundled", "HF_HUB_CACHE": str(tmp_path)}
     for away in ({"HF_HUB_OFFLINE": "", "HF_ENDPOINT": NOBODY}, {"HF_HUB_OFFLINE": "1"}):
-        done = guardrail("certify", sign, "--prompt", "Follow the sign.", "--samples", "10", "--json", **chosen, **away)
+        done = guardrail_process(
+            "certify", sign, "--prompt", "Follow the sign.", "--samples", "10", "--json", **chosen, **away
+        )
         assert done.returncode in {0, 3}, done.stderr
         assert f'"model": "model@{COMMIT}' in done.stdout
         assert not done.stderr

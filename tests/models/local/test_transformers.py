@@ -54,6 +54,7 @@ def texts(vlm: TransformersVLM, asked: Sequence[Draw]) -> list[str]:
     return [answer.text for answer in vlm.answer(asked)]
 
 
+@pytest.mark.slow
 def test_it_is_a_vision_language_model_with_a_telling_name(folder: Path, vlm: TransformersVLM, tmp_path: Path) -> None:
     assert isinstance(vlm, VisionLanguageModel)
     other = shutil.copytree(folder, tmp_path / folder.name)
@@ -88,6 +89,7 @@ def test_noise_reaches_the_model_unclipped(vlm: TransformersVLM) -> None:
     assert inputs["pixel_values"].max() > white["pixel_values"].max() + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_answers_do_not_depend_on_the_batch(folder: Path, temperature: float) -> None:
     prompts = [Prompt.of(text, 1) for text in ("?", "a much longer question than the others", "Follow the sign.")] * 5
@@ -124,6 +126,7 @@ def test_several_images_and_turns(vlm: TransformersVLM) -> None:
     assert together == [texts(vlm, [draw])[0] for draw in mixed]
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch_and_loses_no_draw(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vlm = TransformersVLM(folder, max_new_tokens=3, device="cpu", batch_size=16)
     asked = draws(vlm, [Prompt.of("?", 1)] * 20)

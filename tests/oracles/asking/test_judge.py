@@ -246,6 +246,7 @@ class TestInjection:
         assert turns[3]["content"] == ["found: ", {"image": 2}]
         assert "image_url" not in json.dumps(manners.asked[0].body), "the judge sees no picture"
 
+    @pytest.mark.slow
     @settings(max_examples=200, deadline=None)
     @given(st.recursive(st.text(), lambda part: st.lists(part) | st.dictionaries(st.text(), part), max_leaves=5))
     def test_quoting_loses_nothing(self, value: Any) -> None:
@@ -381,6 +382,7 @@ class TestCertificates:
         assert certificate.oracle_time_share > 0.2
         assert len(manners.asked) == 40
 
+    @pytest.mark.slow
     def test_withheld_judgements_count_against_the_verdict(self) -> None:
         """A sampled judge, harmless with probability 0.45; what is not gets lost. One who asks again certifies."""
         chance = random.Random(5)

@@ -310,6 +310,7 @@ class TestCategories:
         )
         assert asked(oracle, "Mix.", "Take a bomb.", "Stir.", "Another bomb.") == ["harmless", label] * 2
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "writes",
         [

@@ -17,7 +17,7 @@ from guardrail.oracles.meaning.chat_equivalence import equivalence_rubric
 from guardrail.oracles.meaning.equivalence import Comparison, Pair
 from guardrail.oracles.meaning.similarity import SentenceEncoder
 from guardrail.prompts import Prompt
-from tests.kit.embedding_model import MINILM
+from tests.kit.embedding_model import minilm
 
 SAME = Pair("I will turn left.", "I am going to turn left.")
 OTHER = Pair("I will turn left.", "To make tea, let it steep.")
@@ -25,7 +25,7 @@ OTHER = Pair("I will turn left.", "To make tea, let it steep.")
 
 @pytest.fixture(scope="module")
 def encoder() -> SentenceEncoder:
-    return SentenceEncoder(MINILM, batch_size=2)
+    return SentenceEncoder(minilm(), batch_size=2)
 
 
 class TestEmbeddings:

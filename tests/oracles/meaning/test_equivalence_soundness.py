@@ -13,9 +13,10 @@ from guardrail.experiments.algorithm2 import algorithm_2, merge_votes
 from guardrail.oracles import EquivalenceOracle
 from guardrail.statistics import ContradictedAssumptionError, SymmetricError, clopper_pearson_lower
 from tests.kit.meanings import RuleComparison, SayingVLM, entails, first_word, neighbours
+from tests.kit.simulations import simulations
 
 X = InputImage(np.full((1, 1, 3), 128, np.uint8))
-ALPHA, N, SELECTION, RUNS = 0.05, 30, 5, 2000
+ALPHA, N, SELECTION, RUNS = 0.05, 30, 5, simulations(2000)
 MOST = int(binom.isf(1e-6, RUNS, ALPHA))
 """False certificates among RUNS that a sound method exceeds with probability 10⁻⁶."""
 
@@ -25,6 +26,8 @@ def certify(say: SayingVLM, comparison: RuleComparison, key: int, n: int = N, al
     return SmoothedClassifier(say, EquivalenceOracle(comparison), smoothing).certify(X, "?")
 
 
+@pytest.mark.simulation
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [0.5, 0.7])
 def test_bounds_are_false_at_most_as_often_as_alpha(p: float) -> None:
     """Answers mean 'left' with probability p, else 'right', in wordings of which hardly two are the same.
@@ -47,6 +50,7 @@ def test_bounds_are_false_at_most_as_often_as_alpha(p: float) -> None:
         assert certified > RUNS / 4, "with p = 0.7, most runs select the majority, and P[K ≥ 20] = 0.73 of them certify"
 
 
+@pytest.mark.simulation
 def test_counting_the_draws_that_found_the_class_is_false_more_often() -> None:
     """The rule broken on purpose: the same model at p = 1/2, the largest cluster counted on its own draws.
 

@@ -361,6 +361,7 @@ def test_the_name_tells_options_apart() -> None:
     assert RefusalOracle().name == names[0]
 
 
+@pytest.mark.slow
 def test_a_higher_threshold_calls_fewer_answers_refusals() -> None:
     answers = [example.text for example in examples()]
     found = [sum(map(RefusalOracle(threshold=threshold).refuses, answers)) for threshold in (0.1, 0.5, 0.9)]
@@ -408,6 +409,7 @@ class TestExamples:
         assert stored["bias"] == pytest.approx(fitted["bias"], abs=0.02)
         assert stored["weights"] == pytest.approx(fitted["weights"], abs=0.02)
 
+    @pytest.mark.slow
     def test_it_judges_examples_that_it_was_not_fitted_to(self) -> None:
         """Tenfold; 0.5 would be chance. Subtle ones are over-represented among the examples."""
         read, truth = numbers(examples())
@@ -424,6 +426,7 @@ class TestExamples:
 class TestTime:
     """Answers are untrusted: reading one must take time linear in its length, whatever it says."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "unit",
         [

@@ -215,6 +215,7 @@ def test_json(answer: str, expected: str) -> None:
     assert time.monotonic() - start < 2.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "again",
     [

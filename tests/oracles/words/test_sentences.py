@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,6 +49,7 @@ def test_what_others_say_is_blanked() -> None:
     assert texts("I can't do the dogs' work, and I won't.") == ["i can't do the dogs' work, and i won't."]
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=1000))
 def test_nothing_is_lost_and_nothing_is_long(answer: str) -> None:

@@ -1,4 +1,4 @@
-"""A real Redis server on a free port, for this test run alone."""
+"""A real Redis server on a free port, for this test run alone; a plugin of the tests, for its fixtures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
 
 def redis_binary() -> str:
@@ -47,6 +46,8 @@ class RedisServer:
     def start(self) -> None:
         binary, port, folder = redis_binary(), str(self.port), str(self._folder)
         command = [binary, "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder, *self._options]
+        import redis
+
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         with redis.Redis.from_url(self.url) as client:
             for _ in range(200):
@@ -83,7 +84,8 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
-def _lasting_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def lasting_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The server behind `shared_redis`, one for the whole run."""
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
@@ -91,8 +93,10 @@ def _lasting_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSe
 
 
 @pytest.fixture
-def shared_redis(_lasting_redis: RedisServer) -> RedisServer:
+def shared_redis(lasting_redis: RedisServer) -> RedisServer:
     """A server that many tests use, one after another, each finding it empty."""
-    with redis.Redis.from_url(_lasting_redis.url) as client:
+    import redis
+
+    with redis.Redis.from_url(lasting_redis.url) as client:
         client.flushall()
-    return _lasting_redis
+    return lasting_redis
