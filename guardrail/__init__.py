@@ -3,7 +3,7 @@
 from guardrail.certify.certificate import Certificate, Verdict
 from guardrail.certify.options import Smoothing
 from guardrail.certify.smoothing import SmoothedClassifier
-from guardrail.factories import factory
+from guardrail.factories.own import factory
 from guardrail.guard import Guard
 from guardrail.images.pictures import ImageLimits, InputImage
 from guardrail.policy import Action, Decision, Policy, Reason

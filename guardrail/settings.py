@@ -19,11 +19,11 @@ from guardrail.audit import AuditLog, Overrides
 from guardrail.budget import DrawBudget
 from guardrail.certify.options import Smoothing
 from guardrail.errors import ConfigurationError, plainly
-from guardrail.factories import Imported, Named, called, is_named, put_on_path
+from guardrail.factories.house import CHAT, Asked, known_model, known_oracle, make_model, make_oracle
+from guardrail.factories.own import Imported, Named, called, is_named, put_on_path
 from guardrail.measuring.calibration import Calibration
 from guardrail.measuring.recall import EvaluationRecord
 from guardrail.models.base import VisionLanguageModel
-from guardrail.named import CHAT, Asked, known_model, known_oracle, make_model, make_oracle
 from guardrail.near import NearHits, NearIndex
 from guardrail.oracles.base import Oracle, RepresentativeOracle
 from guardrail.policy import Policy

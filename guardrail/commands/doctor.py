@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import typer
+from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,11 +20,13 @@ from rich.text import Text
 from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.commands import look
 from guardrail.commands.errors import clear_errors
-from guardrail.commands.settings import Config
+from guardrail.commands.settings import AppDir, Config, read_settings
 from guardrail.errors import AuditError, ConfigurationError, GuardrailError
+from guardrail.factories.own import is_named
 from guardrail.measuring.recall import EvaluationRecord
 from guardrail.models.base import ModelFacts
 from guardrail.settings import Settings
+from guardrail.stores.base import SharedStore
 
 Status = Literal["ok", "note", "warning", "problem"]
 LIBRARIES = ("torch", "transformers", "numpy", "scipy", "pillow", "pydantic", "langchain-core", "redis", "torchvision")
@@ -41,18 +44,23 @@ class Finding:
     advice: str = ""
 
 
-def examine(config: Path | None = None, *, record: Path | None = None, seconds: float = 2.0) -> Iterator[Finding]:
+def examine(
+    config: Path | None = None, *, app_dir: Path | None = None, record: Path | None = None, seconds: float = 2.0
+) -> Iterator[Finding]:
     """Look at libraries, device, model, speed, recall and services, in this order; a failure is a finding.
 
     Args:
         config: TOML file of settings; None: the environment's.
+        app_dir: folder of modules that settings name objects in.
         record: evaluation of this guard.
         seconds: to spend on measuring speed; 0: not measured.
     """
     yield from _libraries()
     yield from _hardware()
     try:
-        settings = Settings.load(config)
+        settings = read_settings(config, app_dir)
+        for own in settings.imported:
+            yield Finding(own.name, own.file)
     except GuardrailError as error:
         yield Finding("settings", "cannot be used", "problem", str(error))
         return
@@ -223,26 +231,30 @@ def _recall(settings: Settings, model: str, oracle: str, sigma: float, path: Pat
 
 
 def _services(settings: Settings) -> Iterator[Finding]:
-    """Reach Redis and the database; their URLs may hold passwords, so only hosts are printed."""
-    if settings.redis_url is None:
+    """Reach store and database; their URLs may hold passwords, so only hosts are printed."""
+    own = settings.store if is_named(settings.store) else None
+    if own is None and settings.redis_url is None:
         yield Finding("Redis", "not configured: certificates stay in this process", "note")
     else:
-        url = settings.redis_url.get_secret_value()
-        yield _reach("Redis", url, lambda: _ping(settings), "is it running, and reachable from here?")
+        where = own or _host(settings.redis_url)
+        advice = "is it running, and reachable from here?"
+        yield _reach("store" if own else "Redis", where, lambda: _ping(settings), advice)
         if settings.key is None and settings.smoothing.key is None:
             advice = "set GUARDRAIL_KEY to one secret for all replicas (openssl rand -hex 32)"
             yield Finding("noise key", "none: replicas that share Redis draw different noise", "warning", advice)
     if settings.audit is not None:
-        url = settings.audit.get_secret_value()
-        yield _reach("audit database", url, lambda: _open(settings), "check its address, user and database")
+        yield _reach(
+            "audit database", _host(settings.audit), lambda: _open(settings), "check its address, user and database"
+        )
     else:
         yield Finding("audit database", "not configured: no decision is recorded", "note")
 
 
 def _ping(settings: Settings) -> None:
-    store: Any = settings.make_store()
+    store = settings.make_store()
     try:
-        store.ping()
+        if isinstance(store, SharedStore):
+            store.ping()
     finally:
         store.close()
 
@@ -253,9 +265,8 @@ def _open(settings: Settings) -> None:
         log.close()
 
 
-def _reach(subject: str, url: str, attempt: Callable[[], None], advice: str) -> Finding:
+def _reach(subject: str, where: str, attempt: Callable[[], None], advice: str) -> Finding:
     """Try a service; no driver's text is shown, for it may hold the URL."""
-    where = _host(url)
     try:
         attempt()
     except (ConfigurationError, AuditError) as error:  # they name no secret
@@ -267,15 +278,16 @@ def _reach(subject: str, url: str, attempt: Callable[[], None], advice: str) -> 
     return Finding(subject, f"{where} answers")
 
 
-def _host(url: str) -> str:
+def _host(url: SecretStr | None) -> str:
     try:
-        return urlsplit(url).hostname or "local"
+        return urlsplit(url.get_secret_value() if url else "").hostname or "local"
     except ValueError:
         return "the address"
 
 
 def doctor(
     config: Config = None,
+    app_dir: AppDir = None,
     record: Annotated[
         Path | None, typer.Option("--evaluation", help="Record of `guardrail evaluate` for this guard.")
     ] = None,
@@ -283,5 +295,5 @@ def doctor(
 ) -> None:
     """Check this installation: libraries, device, model, speed, recall, Redis. Exit status 1 if something is wrong."""
     with clear_errors():
-        healthy = report(look.console(), examine(config, record=record, seconds=seconds))
+        healthy = report(look.console(), examine(config, app_dir=app_dir, record=record, seconds=seconds))
     raise typer.Exit(0 if healthy else 1)

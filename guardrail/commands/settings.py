@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,8 +24,7 @@ def read_settings(config: Path | None = None, app_dir: Path | None = None) -> Se
     """
     from guardrail.settings import Settings
 
-    options: dict[str, Any] = {} if app_dir is None else {"app_dir": app_dir}
-    return Settings.load(config, **options)
+    return Settings.load(config, app_dir=app_dir)
 
 
 def settings_or_bundled(config: Path | None, app_dir: Path | None, *, quiet: bool) -> Settings:

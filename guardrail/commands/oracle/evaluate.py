@@ -132,7 +132,7 @@ def _oracle(settings: Settings, name: str | None) -> Oracle:
     """Make the oracle of the settings, or another by its name there."""
     from pydantic import Secret
 
-    from guardrail.named import known_oracle
+    from guardrail.factories.house import known_oracle
 
     if name is not None and name != settings.oracle:
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from guardrail import oracles
 from guardrail.bundled.oracle import action_oracle, bundled_oracle
 from guardrail.errors import ConfigurationError
-from guardrail.factories import Named, called, is_named
+from guardrail.factories.own import Named, called, is_named
 from guardrail.models import BundledVLM, ChatModelVLM, TransformersVLM, VisionLanguageModel
 from guardrail.oracles import Oracle, RepresentativeOracle
 from guardrail.oracles.asking.chat_classifier import ChatClassifier

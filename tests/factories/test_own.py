@@ -16,10 +16,10 @@ import pytest
 from guardrail import Guard, Verdict, factory
 from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.errors import ConfigurationError
-from guardrail.factories import called, is_named
+from guardrail.factories.own import called, is_named
 from guardrail.settings import Settings
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OWN = '''
     import guardrail
     from guardrail.models import BundledVLM
