@@ -45,7 +45,7 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
     with clear_errors():
         settings = settings_or_bundled(config, app_dir, quiet=as_json)
         for own in settings.imported:
-            typer.echo(f"{own.name} is {own.file}", err=True)
+            typer.echo(f"{own.name}: {own.file or 'built into Python'}", err=True)
         if oracle_error is not None:
             settings = settings.model_copy(update={"oracle_error": oracle_error})
         smoothing = settings.make_smoothing(sigma=sigma, samples=samples, alpha=alpha, target_radius=target_radius)

@@ -60,7 +60,7 @@ def examine(
     try:
         settings = read_settings(config, app_dir)
         for own in settings.imported:
-            yield Finding(own.name, own.file)
+            yield Finding(own.name, str(own.file or "built into Python"))
     except GuardrailError as error:
         yield Finding("settings", "cannot be used", "problem", str(error))
         return
