@@ -21,8 +21,6 @@ from typing import Annotated
 import numpy as np
 import typer
 from pydantic import SecretBytes
-from rich import box
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
@@ -31,6 +29,7 @@ from guardrail.bundled.oracle import bundled_oracle
 from guardrail.certify.certificate import Certificate
 from guardrail.certify.options import Smoothing
 from guardrail.certify.smoothing import SmoothedClassifier
+from guardrail.commands import look
 from guardrail.experiments.algorithm2 import Equivalent, algorithm_2, merge_votes
 from guardrail.experiments.recorded import RecordedVLM
 from guardrail.images.pictures import InputImage
@@ -156,10 +155,8 @@ def _clustered(answers: Sequence[Answer], equivalent: Equivalent) -> list[str]:
 
 def table(results: Mapping[str, Result]) -> Table:
     """Write the results as a table."""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    shown.add_column("classes by")
-    for name in ("error rate", "certified", *TASKS, "wrong", "mean radius"):
-        shown.add_column(name, justify="right", no_wrap=True)
+    numbers = ("error rate", "certified", *TASKS, "wrong", "mean radius")
+    shown = look.table("classes by", *numbers, right=numbers)
     for name, result in results.items():
         shares = (f"{share:.2f}" for share in (result.certified, *(result.certified_of(task) for task in TASKS)))
         shown.add_row(name, f"{result.error_rate:.3f}", *shares, str(result.wrong), f"{result.mean_radius:.3f}")
@@ -168,28 +165,22 @@ def table(results: Mapping[str, Result]) -> Table:
 
 def plot(results: Mapping[str, Result], path: Path) -> None:
     """Draw error rate, certified shares and mean radius of each method."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13.0, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
     panels: tuple[tuple[str, str, Callable[[Result], float]], ...] = (
-        ("error rate", "#b3261e", lambda result: result.error_rate),
-        ("share of signs certified", "#3a7d44", lambda result: result.certified),
-        ("certified as a wrong class", "#d8a13a", lambda result: result.wrong_share),
+        ("error rate", look.BAD, lambda result: result.error_rate),
+        ("share of signs certified", look.GOOD, lambda result: result.certified),
+        ("certified as a wrong class", look.DOUBTFUL, lambda result: result.wrong_share),
         ("mean radius", "#35618f", lambda result: result.mean_radius),
     )
-    for axis, (title, colour, value) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
+    figure, (axes,) = look.figure(13.0, 3.2, columns=len(panels), share_y=True)
+    for axis, (title, colour, value) in zip(axes, panels, strict=True):
         values = [value(result) for result in results.values()]
         bars = axis.barh(range(len(results)), values, color=colour, height=0.62)
         axis.bar_label(bars, [f"{v:.3f}" for v in values], padding=3, fontsize=9)
         axis.set_xlim(0.0, 1.25 * max(values) or 1.0)
         axis.set_yticks(range(len(results)), list(results))
         axis.set_title(title, fontsize=11)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].invert_yaxis()  # shared by all
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    axes[0].invert_yaxis()  # shared by all
+    look.save(figure, path)
 
 
 def main(
@@ -198,7 +189,7 @@ def main(
 ) -> None:
     """Print the table and draw the plot."""
     results = run(number)
-    console = Console()
+    console = look.console()
     console.print(table(results))
     console.print(
         "\nerror rate: draws given a class that their answer does not have. certified: share of the signs with a "

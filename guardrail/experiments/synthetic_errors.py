@@ -25,16 +25,16 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from pydantic import SecretBytes
-from rich import box
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 from guardrail.bundled import BundledVLM, signs, world
 from guardrail.bundled.oracle import bundled_oracle
 from guardrail.certify.certificate import Certificate
 from guardrail.certify.options import Smoothing
 from guardrail.certify.smoothing import SmoothedClassifier
+from guardrail.commands import look
 from guardrail.experiments.recorded import RecordedVLM
 from guardrail.images.pictures import InputImage
 from guardrail.oracles.base import HARMFUL, HARMLESS, Oracle, OracleWrapper, classify
@@ -260,28 +260,20 @@ def _certify(item: Recorded, oracle: Oracle, error: OracleError | None) -> Certi
 
 def table(rows: Sequence[Row]) -> Table:
     """Write the rows as a table; false rates above α, beyond chance, are red."""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    shown.add_column("ε", justify="right")
-    shown.add_column("error model")
-    for name in ("radius", "certified", *(f"false, {kind}" for kind in PROCESSES)):
-        shown.add_column(name, justify="right")
+    numbers = ("radius", "certified", *(f"false, {kind}" for kind in PROCESSES))
+    shown = look.table("ε", "error model", *numbers, right=("ε", *numbers))
     for i, row in enumerate(rows):
         first = i == 0 or rows[i - 1].rate != row.rate
-        false = (f"[{'red' if rate > 2 * ALPHA else 'default'}]{rate:.4f}[/]" for rate in row.false.values())
+        false = (Text(f"{rate:.4f}", "red" if rate > 2 * ALPHA else "") for rate in row.false.values())
         shown.add_row(f"{row.rate:g}" if first else "", row.model, f"{row.radius:.3f}", f"{row.certified:.2f}", *false)
     return shown
 
 
 def plot(honest: float, rows: Sequence[Row], path: Path) -> None:
     """Draw mean radii by error model, and false rates against α."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12.0, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 3)
+    figure, (axes,) = look.figure(12.0, 4.2, columns=3)
     names = list(dict.fromkeys(row.model for row in rows))
-    colours = dict(zip(names, ("#8a8a8a", "#35618f", "#b3261e", "#d8a13a", "#3a7d44"), strict=True))
+    colours = dict(zip(names, (look.UNSEEN, "#35618f", look.BAD, look.DOUBTFUL, look.GOOD), strict=True))
     width = 0.8 / len(names)
     for i, name in enumerate(names):
         by_rate = [row for row in rows if row.model == name]
@@ -299,10 +291,8 @@ def plot(honest: float, rows: Sequence[Row], path: Path) -> None:
     for axis in axes:
         axis.set_xticks(range(len(RATES)), [f"{rate:g}" for rate in RATES])
         axis.set_xlabel("ε")
-        axis.spines[["top", "right"]].set_visible(False)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    look.save(figure, path)
 
 
 def main(
@@ -311,7 +301,7 @@ def main(
 ) -> None:
     """Print the table and draw the plot."""
     honest, rows = run(number)
-    console = Console()
+    console = look.console()
     console.print(table(rows))
     console.print(
         f"\nradius: mean over {number} signs about the true class, errors per draw ({honest:.3f} without errors; n = "
