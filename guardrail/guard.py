@@ -129,7 +129,8 @@ class Guard:
         self._made: tuple[object, ...] = () if self._scheduler is None else (self._scheduler,)
         """What this guard has made, and closes; what it was given belongs to whoever made it."""
         self._keep_in(store)
-        self.classifier.prepare(self.target_radius)
+        if unreachable := self.classifier.unreachable_target(self.target_radius):
+            logger.warning("%s", unreachable)
 
     def _keep_in(self, store: CertificateStore | None) -> None:
         """Build what stands on the store."""

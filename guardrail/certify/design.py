@@ -9,6 +9,7 @@ from guardrail.certify.certificate import StopReason
 from guardrail.certify.class_rules import ClassRule
 from guardrail.certify.options import Smoothing
 from guardrail.errors import ConfigurationError
+from guardrail.models.base import ModelTraits, VisionLanguageModel
 from guardrail.statistics import ClassConditionalError, FixedSample, LowerBound, predictive_probability
 
 LARGEST_SEQUENCE = 2_000
@@ -70,6 +71,20 @@ def unreachable_target(smoothing: Smoothing, rule: ClassRule, target: float | No
         f"a target radius of {target:g} cannot be certified with {smoothing.samples} draws at sigma "
         f"{smoothing.sigma:g}: each certificate costs all draws; lower the target, or raise samples or sigma"
     )
+
+
+def check_price(smoothing: Smoothing, most_draws: int, model: VisionLanguageModel) -> None:
+    """Refuse a budget beyond what the model pays for, before the first draw is paid.
+
+    Raises:
+        ConfigurationError: as said.
+    """
+    limit = ModelTraits.of(model).max_draws
+    if limit is not None and most_draws > limit:
+        raise ConfigurationError(
+            f"model {model.name} pays for {limit} draws a certificate, samples takes {smoothing.samples} and "
+            f"selecting a class {most_draws - smoothing.samples}: lower them, or raise max_draws"
+        )
 
 
 def check_oracle_error(smoothing: Smoothing, tested: tuple[str, ...], oracle: str) -> None:

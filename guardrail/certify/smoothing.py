@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import copy
-import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Iterable
 from typing import Literal, Self
 
-from guardrail.callers import current_caller
 from guardrail.certify.assemble import Run, assemble
 from guardrail.certify.certificate import CERTIFICATE_VERSION, Certificate
 from guardrail.certify.class_rules import ClassRule
-from guardrail.certify.design import Design, check_oracle_error, unreachable_target
+from guardrail.certify.design import Design, check_oracle_error, check_price, unreachable_target
 from guardrail.certify.noise import NoiseStream
 from guardrail.certify.options import Smoothing
 from guardrail.errors import ConfigurationError, PromptError
 from guardrail.images.pictures import ImageLimits, ImageSource, list_sources
-from guardrail.models.base import Answer, Draw, ModelTraits, VisionLanguageModel, ask, past
+from guardrail.models.base import Draw, VisionLanguageModel, ask, past
 from guardrail.oracles.base import FAILED, Judgements, Oracle, SelectingOracle, fix, judges_afresh
 from guardrail.prompts import Prompt
 from guardrail.request import Request, digest_of
-
-logger = logging.getLogger(__name__)
 
 
 class SmoothedClassifier:
@@ -65,12 +60,7 @@ class SmoothedClassifier:
         if smoothing.class_rule != "selection" and isinstance(oracle, Oracle):
             rule, classes = smoothing.class_rule, oracle.classes
             self._rule = ClassRule.of(rule, classes, smoothing.alpha_draws, smoothing.certified_class)
-        limit = ModelTraits.of(model).max_draws
-        if limit is not None and self.most_draws > limit:
-            raise ConfigurationError(
-                f"model {model.name} pays for {limit} draws a certificate, samples takes {smoothing.samples} and "
-                f"selecting a class {self.most_draws - smoothing.samples}: lower them, or raise max_draws"
-            )
+        check_price(smoothing, self.most_draws, model)
         check_oracle_error(smoothing, self._rule.tested if self._rule else (), oracle.name)
 
     def certify(
@@ -114,7 +104,7 @@ class SmoothedClassifier:
         run = self._select(request, deadline)
         draws = self.draws(request, range(self.smoothing.samples))
         for look in run.design.bound.looks:
-            new = self._answer(draws[len(run.answers) : look], deadline)
+            new = ask(self.model, draws[len(run.answers) : look], deadline)
             labels = run.judged.of(run.oracle, new, request.prompt, deadline)
             late = any(answer.failed == "deadline" for answer in new) or (past(deadline) and FAILED in labels)
             if late and run.looks:  # the last look whose draws are all in and judged is the last
@@ -168,13 +158,11 @@ class SmoothedClassifier:
         """Draws that one certificate may take, those on which a class is selected included."""
         return self.smoothing.samples + (self.smoothing.selection_samples if self._rule is None else 0)
 
-    def prepare(self, target_radius: float | None = None) -> None:
-        """Build the tables of the bound ahead of the first request: up to seconds for budgets of a thousand draws."""
-        if unreachable := self.unreachable_target(target_radius):
-            logger.warning("%s", unreachable)
-
     def unreachable_target(self, target_radius: float | None = None) -> str | None:
-        """Say that no certificate reaches this target, so that each costs all draws; None: one does if all agree."""
+        """Say that no certificate reaches this target, so that each costs all draws; None: one does if all agree.
+
+        It builds the tables of the bound, which takes up to seconds for budgets of a thousand draws.
+        """
         rule = self._rule or ClassRule(("selected",), self.smoothing.alpha_draws, "a class yet to be selected")
         return unreachable_target(self.smoothing, rule, target_radius)
 
@@ -191,7 +179,7 @@ class SmoothedClassifier:
         judged = Judgements(remember=error is None or not error.assumes_independence)
         if self._rule is not None and isinstance(oracle, Oracle):
             return Run(oracle, Design.of(smoothing, self._rule, request.target_radius), judged)
-        answers = self._answer(self.draws(request, range(smoothing.selection_samples), "selection"), deadline)
+        answers = ask(self.model, self.draws(request, range(smoothing.selection_samples), "selection"), deadline)
         if isinstance(oracle, Oracle):
             votes = Counter(judged.of(oracle, answers, request.prompt, deadline))
             open_to = ClassRule.of("shared", oracle.classes, smoothing.alpha_draws).tested
@@ -206,9 +194,3 @@ class SmoothedClassifier:
         rule = ClassRule.of("selection", oracle.classes, smoothing.alpha_draws, selected)
         design = Design.of(smoothing, rule, request.target_radius)
         return Run(oracle, design, judged, len(answers), sum(answer.tokens for answer in answers))
-
-    def _answer(self, draws: Sequence[Draw], deadline: float | None) -> list[Answer]:
-        caller = current_caller()
-        if caller is not None and caller.cancelled:
-            raise CancelledError(f"request called off after {draws[0].index if draws else 0} draws")
-        return ask(self.model, draws, deadline)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from guardrail.callers import current_caller
 from guardrail.certify.noise import NoiseStream
 from guardrail.errors import GuardrailError, ModelError
 from guardrail.prompts import Prompt
@@ -134,8 +135,11 @@ def ask(model: VisionLanguageModel, draws: Sequence[Draw], deadline: float | Non
     Raises:
         GuardrailError: what the model says is wrong, as it says it.
         ModelError: the model failed in a way of its own, or gave something else than an answer a draw.
-        concurrent.futures.CancelledError: called off, which is no failure of the model's.
+        concurrent.futures.CancelledError: called off (`guardrail.callers.asking`), which is no failure of the model's.
     """
+    caller = current_caller()
+    if caller is not None and caller.cancelled:
+        raise CancelledError(f"request called off after {draws[0].index if draws else 0} draws")
     try:
         answers = model.answer(draws, deadline)
     except (GuardrailError, CancelledError):

@@ -72,7 +72,7 @@ def mean_latency(model: VisionLanguageModel, image: InputImage, requests: int, t
     smoothing = Smoothing(target_radius=0.1, batch=look)
     classifiers = [SmoothedClassifier(model, bundled_oracle(), smoothing) for _ in range(requests)]
     for classifier in classifiers:
-        classifier.prepare()
+        classifier.unreachable_target()
     start = time.perf_counter()
 
     def latency(classifier: SmoothedClassifier) -> float:

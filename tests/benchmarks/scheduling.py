@@ -101,7 +101,7 @@ def main(
 def serve(model: VisionLanguageModel, smoothing: Smoothing, images: Sequence[InputImage], threads: int) -> Run:
     """Certify all images, so many at once."""
     classifier = SmoothedClassifier(model, bundled_oracle(), smoothing)
-    classifier.prepare(smoothing.target_radius)
+    classifier.unreachable_target(smoothing.target_radius)
     start_together = threading.Barrier(threads)
 
     def one(image: InputImage) -> tuple[float, Certificate]:
