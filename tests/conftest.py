@@ -37,3 +37,5 @@ if importlib.util.find_spec("torchvision") is not None:
         import torchvision  # noqa: F401
     except Exception:  # noqa: BLE001
         _let_torchvision_import()
+
+import transformers  # noqa: E402, F401 - its log goes for ever to what is stderr when it is imported: no test's own

@@ -13,7 +13,6 @@ Done = subprocess.CompletedProcess[str]
 
 def guardrail(*arguments: str | Path, **variables: str) -> Done:
     """Run a command in this process, where its libraries are imported already; nobody's settings but these count."""
-    import transformers  # noqa: F401 - its log goes for ever to what is stderr now
     from typer.testing import CliRunner
 
     from guardrail.commands.app import app
