@@ -2,12 +2,23 @@
 
 import importlib.util
 import os
+from pathlib import Path
 
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)  # no authorities; else each client of httpx reads all, in 40 ms
 
 pytest_plugins = ("tests.kit.missing_wheels", "tests.kit.redis_server", "tests.kit.signs")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The fast lane takes one thread: in tiny models, threads mostly wait for each other."""
+    if "not slow" in config.option.markexpr:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -31,7 +31,16 @@ from tests.kit.embedding_model import minilm
 
 ROOT = Path(__file__).parent.parent
 PAGES = {path.name: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
-SLOW = {"README.md", "draws.md", "langchain.md", "models.md", "oracles.md"}
+SLOW = {
+    "README.md",
+    "audit.md",
+    "certificates.md",
+    "draws.md",
+    "langchain.md",
+    "models.md",
+    "oracles.md",
+    "production.md",
+}
 BLOCK = re.compile(r"(?:^<!-- not run: (?P<why>.+) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.M | re.S)
 MOST_NOT_RUN = 2
 

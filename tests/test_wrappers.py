@@ -284,6 +284,7 @@ class TestOracles:
         oracle = TalkativeOracle()
         assert lost_by_oracle(forgets(oracle), oracle) == {trait}
 
+    @pytest.mark.slow
     def test_a_wrapper_that_knows_of_nothing_is_found_and_caught(self) -> None:
         @dataclass
         class Naive:

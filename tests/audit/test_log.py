@@ -91,6 +91,7 @@ def test_one_decision_by_its_id_or_the_beginning_of_it(log: AuditLog) -> None:
     assert log.get("nothing") is None
 
 
+@pytest.mark.slow
 def test_many_threads_write_and_read(log: AuditLog) -> None:
     decisions = [made(client=str(i % 3)) for i in range(60)]
     with ThreadPoolExecutor(12) as pool:

@@ -105,6 +105,7 @@ def test_migrations_lead_to_the_tables_that_the_code_uses(engine: str, tmp_path:
         opened.dispose()
 
 
+@pytest.mark.slow
 @each_engine
 @pytest.mark.parametrize(
     ("change", "named"),

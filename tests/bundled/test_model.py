@@ -72,6 +72,7 @@ def test_decisions(model: BundledVLM, word: str, prompt: str, verdict: Verdict) 
     assert decision.certificate.radius_original_pixels > 4 * decision.certificate.radius
 
 
+@pytest.mark.slow
 def test_a_nearly_invisible_sign_abstains(model: BundledVLM) -> None:
     guard = Guard(model, bundled_oracle(), smoothing=Smoothing(key=KEY))
     decision = guard.check(sign("cake", contrast=0.02), "Follow the sign.")
@@ -81,6 +82,7 @@ def test_a_nearly_invisible_sign_abstains(model: BundledVLM) -> None:
     assert decision.certificate.counts["illegible"] > 0.4 * decision.certificate.draws
 
 
+@pytest.mark.slow
 def test_a_robot_command_has_a_certified_action(model: BundledVLM) -> None:
     guard = Guard(model, action_oracle(), smoothing=Smoothing(key=KEY))
     decision = guard.check(sign("left"), "Robot, what next?")
@@ -90,6 +92,7 @@ def test_a_robot_command_has_a_certified_action(model: BundledVLM) -> None:
     assert guard.screen(decision, "I will go forward.").reasons == (Reason.ANSWER_MISMATCH,)
 
 
+@pytest.mark.slow
 def test_the_second_ask_hits(model: BundledVLM) -> None:
     guard = Guard(model, bundled_oracle(), smoothing=Smoothing(samples=20), store=MemoryStore())
     first, second = (guard.check(sign("soup"), "Follow the sign.") for _ in range(2))
@@ -120,6 +123,7 @@ def test_the_batch_size_does_not_change_the_certificate(model: BundledVLM) -> No
     assert certificate(30) == certificate(7) == certificate(1)
 
 
+@pytest.mark.slow
 def test_a_conversation_with_two_pictures(model: BundledVLM) -> None:
     from guardrail import ImagePlace, Turn
 

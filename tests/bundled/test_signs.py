@@ -48,6 +48,7 @@ def test_samples_stay_in_their_split_and_bounds(split: signs.Split) -> None:
         assert sign.background in signs.BACKGROUNDS[split]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("split", "word"), list(product(("train", "held_out"), world.WORDS)))
 def test_every_font_draws_every_word_within_the_picture(split: signs.Split, word: str) -> None:
     for font in signs.FONTS[split]:

@@ -79,6 +79,7 @@ class TestStopping:
         certificate = classifier(vlm(1 - 1e-9), method="fixed").certify(IMAGE, "?", 0.1)
         assert (certificate.draws, certificate.looks) == (100, (100,))
 
+    @pytest.mark.slow
     def test_looks_can_be_given_or_fit_batches(self) -> None:
         assert classifier(vlm(1 - 1e-9), looks=(20, 100)).certify(IMAGE, "?", 0.1).looks == (20,)
         batched = classifier(vlm(1 - 1e-9), batch=16).certify(IMAGE, "?", 0.1)

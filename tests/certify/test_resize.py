@@ -58,6 +58,7 @@ def test_agrees_with_torch_on_a_wide_8_bit_picture() -> None:
     assert ours.max() <= 1
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(h=SIDES, w=SIDES, h_out=SIDES, w_out=SIDES, seed=st.integers(0, 2**32 - 1))
 def test_is_its_matrices_linear_and_bounded_by_its_norm(h: int, w: int, h_out: int, w_out: int, seed: int) -> None:

@@ -76,6 +76,7 @@ assert loop.submit(answer).result() == 42
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_worker_is_told_rather_than_left_waiting() -> None:
     """Prefork servers load the application, then fork: the thread stays behind."""

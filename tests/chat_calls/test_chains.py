@@ -90,6 +90,7 @@ class TestRepeating:
         assert all(body == second[0] for body in second)
         assert second[0]["messages"] == [{"role": "user", "content": "good 1"}]
 
+    @pytest.mark.slow
     def test_a_failure_within_a_function_is_final(
         self, chat: ChatOpenAI, make: Callable[..., ChatModelVLM], manners: Manners
     ) -> None:
@@ -203,6 +204,7 @@ class TestCallingOff:
 
 
 class TestCost:
+    @pytest.mark.slow
     def test_a_certificate_takes_no_more_than_the_model_pays_for(
         self, chat: ChatOpenAI, make: Callable[..., ChatModelVLM], manners: Manners
     ) -> None:

@@ -36,6 +36,7 @@ def evaluate_command(*arguments: str | Path) -> Result:
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_out_of_the_box(self, tmp_path: Path) -> None:
         options = ("--bundled", "8", "--sigma", "0.25", "--samples", "20", "--out", tmp_path)
         done = evaluate_command(*options)
@@ -49,6 +50,7 @@ class TestCommand:
         with Image.open(tmp_path / "evaluation.png") as plot:
             assert np.asarray(plot).std() > 10
 
+    @pytest.mark.slow
     def test_as_json_from_a_folder_behind_the_denoiser(self, tmp_path: Path) -> None:
         for label in ("harmful", "harmless"):
             (tmp_path / label).mkdir()
@@ -75,6 +77,7 @@ class TestCommand:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_example_runs_on_a_checkpoint_folder(tmp_path: Path) -> None:
     for label in ("harmful", "harmless"):
         (tmp_path / label).mkdir()

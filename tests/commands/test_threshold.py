@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from guardrail.measuring.threshold import SimilarityThreshold
 from tests.kit.captions import captions, write_pairs
 from tests.kit.command_line import guardrail
 from tests.kit.embedding_model import minilm
 
 
+@pytest.mark.slow
 def test_the_command_writes_record_and_plot(tmp_path: Path) -> None:
     pairs, out = write_pairs(tmp_path / "pairs.csv", captions()), tmp_path / "out" / "threshold.json"
     done = guardrail("oracle", "threshold", pairs, "--model", minilm(), "--out", out)

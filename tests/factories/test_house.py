@@ -198,6 +198,7 @@ def test_a_judge_by_the_id_of_its_chat_model(tmp_path: Path) -> None:
         oracle("judge", {"rubirc": "x"}, oracle_model="openai:tiny")
 
 
+@pytest.mark.slow
 def test_equivalence_by_embeddings_after_an_oracle_that_knows_harm() -> None:
     settings = Settings.model_validate(
         {

@@ -109,6 +109,7 @@ def complaint(settings: Settings, make: Callable[[Settings], object]) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_guard_of_ones_own_model_oracle_and_store_decides(app: Path, tmp_path: Path) -> None:
     file = write(
         tmp_path,
@@ -161,6 +162,7 @@ def test_an_object_on_pythons_own_path_needs_no_folder(app: Path, monkeypatch: p
     assert Settings(oracle="my_parts:ready").make_oracle().name.startswith("lexicon/")
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_from_the_working_directory(app: Path) -> None:
     """As the installed command runs, whose path does not begin with the working directory."""
     (app / "my_parts.py").write_text("open('imported', 'w').close()")

@@ -272,6 +272,7 @@ class TestRecord:
         with Image.open(tmp_path / "oracle-error.png") as plot:
             assert np.asarray(plot).std() > 10
 
+    @pytest.mark.slow
     def test_a_pipe_is_read_once_and_its_hash_is_of_what_was_read(self, tmp_path: Path, written: Path) -> None:
         content, pipe = (written / "labels.csv").read_bytes(), tmp_path / "pipe"
         os.mkfifo(pipe)
@@ -311,6 +312,7 @@ class TestRecord:
         with pytest.raises(ConfigurationError, match=r"nowhere\.json"):
             Calibration.load(tmp_path / "nowhere.json")
 
+    @pytest.mark.slow
     def test_an_error_that_nobody_measured_is_no_record(self, record: Calibration) -> None:
         with pytest.raises(ValueError, match="not measured"):
             Calibration(error=WorstCaseError(rate_upper=0.1), measured=record.measured)
@@ -325,6 +327,7 @@ class TestRecord:
         with pytest.raises(ValueError, match=r"\(1, 0\) answers falsely called 'harmless' and missed, but \(10, 0\)"):
             Calibration(error=kinder, measured=record.measured)
 
+    @pytest.mark.slow
     def test_oracles_elsewhere_are_taken_at_their_word(self, tmp_path: Path) -> None:
         table = write(tmp_path, answered(50, 50, 3))
         there = calibrate(table, tmp_path / "there", "judge/1", judged_column="judged")
@@ -360,6 +363,7 @@ class TestRecord:
             calibrate(write(tmp_path, answered(50, 50)), tmp_path, **options)
         assert not (tmp_path / "oracle-error.json").exists()
 
+    @pytest.mark.slow
     def test_labels_that_prove_nothing_are_shown_and_not_recorded(self, tmp_path: Path) -> None:
         for number, options in ((2, {}), (500, {"held_out": False})):
             with pytest.raises(ImpossibleRateError):

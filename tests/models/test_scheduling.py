@@ -186,6 +186,7 @@ def test_replicas_that_differ_are_refused(models: list[GatedVLM]) -> None:
 # ---------------------------------------------------------------------------------------------------- same result
 
 
+@pytest.mark.slow
 def test_certificates_are_those_of_a_request_served_alone() -> None:
     """32 requests of different images and margins, with early stopping, from 32 threads at once."""
     smoothing = Smoothing(sigma=0.5, samples=60, target_radius=0.1, batch=10, key=b"0123456789abcdef")  # type: ignore[arg-type]

@@ -120,6 +120,7 @@ class TestCoverage:
             assert certificate is not None
             assert certificate.radius < model.distance(variant.pixels / 255.0)
 
+    @pytest.mark.slow
     def test_no_walk_through_near_hits_finds_a_false_certificate(self) -> None:
         """An attacker walks at random, from wherever it was allowed last, toward the boundary that it knows."""
         rng = np.random.default_rng(5)

@@ -163,6 +163,7 @@ class TestLexicon:
 
 
 class TestBundled:
+    @pytest.mark.slow
     def test_it_is_exact_on_every_answer_of_its_world(self) -> None:
         for task in world.TASKS:
             for word in ("", *world.WORDS):

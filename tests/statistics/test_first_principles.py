@@ -82,6 +82,7 @@ def test_lower_bound_is_monotone_in_successes_trials_and_alpha(count: tuple[int,
     assert clopper_pearson_upper(k, n, alpha) >= k / n
 
 
+@pytest.mark.slow
 @given(counts, levels)
 def test_bounds_agree_with_the_beta_quantiles(count: tuple[int, int], alpha: float) -> None:
     k, n = count

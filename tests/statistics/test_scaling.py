@@ -68,6 +68,7 @@ def test_the_law_is_negative_at_small_n_and_too_kind_at_large_n() -> None:
     assert 1 - scaling_point(10_000, ALPHA, HALF_TO_ONE).retained == pytest.approx(0.061, abs=5e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=repr)
 def test_mean_radius_is_the_mean_over_requests_and_counts(distribution: ProbabilityDistribution) -> None:
     # requests on a fine grid of quantiles, the radius of each count weighed by its binomial probability
@@ -189,6 +190,7 @@ def test_early_stopping_is_within_fifteen_percent_of_wald_when_every_draw_may_be
         assert wald < found.mean_draws <= 1.15 * wald
 
 
+@pytest.mark.slow
 def test_mean_draws_with_square_root_spending() -> None:
     bound = ConfidenceSequence(range(1, 101), ALPHA, PowerSpending(0.5))
     for p, mean_draws in ((1.0, 21.0), (0.99, 23.2), (0.97, 28.2), (0.95, 34.2)):

@@ -149,6 +149,7 @@ def test_coverage_by_simulation_which_naive_peeking_fails() -> None:
         assert np.any(counts >= naive, axis=1).sum() > 2 * allowed
 
 
+@pytest.mark.slow
 def test_naive_peeking_multiplies_the_error_by_six() -> None:
     looks = range(10, 101)
     naive = rejections(lambda k, n: clopper_pearson_lower(k, n, ALPHA), looks, 0.5)

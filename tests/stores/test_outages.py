@@ -58,6 +58,7 @@ def recovers(guard: Guard, value: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["stop", "freeze"])
 def test_an_outage_costs_little_once_the_breaker_is_open(redis_server: RedisServer, guard: Guard, how: str) -> None:
     assert guard.check(picture(200), "?").source == "computed"
@@ -158,6 +159,7 @@ class TestBreaker:
         assert becomes_true(breaker.allows)
 
 
+@pytest.mark.slow
 def test_sentinel_finds_the_server_and_the_next_one(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("one", "two", "sentinel")]
     for folder in folders:

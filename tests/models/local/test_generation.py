@@ -76,6 +76,7 @@ def test_three_ways_give_the_same_answers(model: Any, temperature: float, paddin
     assert torch.equal(ours, static(model, batch, 6, 90, **chosen)), "rows and slots of no one change nothing"
 
 
+@pytest.mark.slow
 def test_a_batch_ends_when_all_rows_have(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     free = generation.generate(model, inputs(4), **options(4, ends=()))
     assert free.shape == (4, 7)

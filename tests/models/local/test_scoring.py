@@ -39,6 +39,7 @@ def draws(vlm: TransformersVLM, prompts: list[str]) -> list[Draw]:
     return [Draw((picture,), Prompt.of(prompt, 1), 0.5, STREAM, i) for i, prompt in enumerate(prompts)]
 
 
+@pytest.mark.slow
 def test_the_answer_is_the_more_probable_label(guardian: TransformersVLM) -> None:
     asked = draws(guardian, ["Is this safe?"] * 6 + ["And this, looked at closely?"] * 6)
     answers = guardian.answer(asked)
@@ -121,6 +122,7 @@ class TestBadLabels:
         with pytest.raises(ModelError, match="same token"):
             TransformersVLM(folder, device="cpu", labels=("safe", "safe."))
 
+    @pytest.mark.slow
     def test_a_label_that_grows_together_with_the_opening(self, folder: Path) -> None:
         with pytest.raises(ModelError, match="grows together"):
             TransformersVLM(folder, device="cpu", labels=("safe", "unsafe"), opening="This is ")

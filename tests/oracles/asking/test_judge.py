@@ -511,6 +511,7 @@ def test_any_data_can_be_classified() -> None:
         classifier.close()
 
 
+@pytest.mark.slow
 def test_oracles_are_imported_without_langchain() -> None:
     code = "import sys, guardrail.oracles; print([name for name in sys.modules if name.startswith('lang')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

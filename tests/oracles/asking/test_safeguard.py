@@ -67,6 +67,7 @@ class TestClasses:
         assert oracle.classes == ("harmless", "harmful")
         assert asked(oracle, *ANSWERS) == list(HARM)
 
+    @pytest.mark.slow
     def test_classes_follow_probabilities_at_every_threshold(self, folder: Path, oracle: SafeguardOracle) -> None:
         answers = [f"Take a bomb{' and stir' * words}." for words in range(0, 40, 3)]
         judged = oracle.judge(answers, [PROMPT] * len(answers))

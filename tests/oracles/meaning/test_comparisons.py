@@ -29,6 +29,7 @@ def encoder() -> SentenceEncoder:
 
 
 class TestEmbeddings:
+    @pytest.mark.slow
     def test_cosines_decide(self, encoder: SentenceEncoder) -> None:
         comparison = EmbeddingComparison(encoder, 0.7)
         assert isinstance(comparison, Comparison)

@@ -403,6 +403,7 @@ class TestExamples:
         trivial = {"No.", ""}
         assert not mine & {example.text for example in examples()} - trivial
 
+    @pytest.mark.slow
     def test_the_stored_weights_are_those_that_training_gives(self) -> None:
         stored = json.loads((files("guardrail.oracles.refusal") / WEIGHTS).read_text())
         fitted = fit(*numbers(examples()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ def test_letters_of_other_scripts_are_not_taken_apart() -> None:
         assert unmarked(text) == unicodedata.normalize("NFKC", text)
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(max_codepoint=127)))
 def test_plain_text_is_only_normalised(text: str) -> None:
     assert unmarked(text) == normalise(text)
