@@ -23,7 +23,6 @@ from langchain_core.tracers.context import collect_runs
 from pydantic import BaseModel
 
 from guardrail import Decision, Guard, Policy, Reason
-from guardrail import guard as guard_module
 from guardrail.images.pictures import load_images
 from langchain_guardrail import GuardedRunnable, get_decision
 from langchain_guardrail import gate as gate_module
@@ -321,7 +320,7 @@ def test_a_broken_image_is_decoded_once(guard: Guard, monkeypatch: pytest.Monkey
         return load_images(sources, *args)
 
     monkeypatch.setattr(gate_module, "load_images", load)
-    monkeypatch.setattr(guard_module, "load_images", load)
+    monkeypatch.setattr("guardrail.request.load_images", load)
     broken = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
     decision = get_decision(GuardedRunnable(Chat(), guard).invoke([HumanMessage([broken])]))
     assert decision is not None
