@@ -6,6 +6,12 @@ that concern a request into a `Decision` with a reason code, so that a chat appl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from guardrail.images.pictures import InputImage
+
 
 class GuardrailError(Exception):
     """Base of all errors of this package."""
@@ -21,6 +27,15 @@ class ImageError(GuardrailError, ValueError):
 
 class ImageTooLargeError(ImageError):
     """An image above the limit on bytes or pixels; found before it is decoded."""
+
+
+class OtherPictureError(ImageError):
+    """A file that was decoded to another picture than it was known for."""
+
+    def __init__(self, message: str, pictures: Sequence[InputImage]) -> None:
+        super().__init__(message)
+        self.pictures = pictures
+        """What it was decoded to."""
 
 
 class TooManyImagesError(ImageError):

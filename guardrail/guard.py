@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
@@ -28,6 +27,7 @@ from guardrail.errors import (
     ImageError,
     ImageTooLargeError,
     OracleError,
+    OtherPictureError,
     PromptTooLongError,
     QueueFullError,
     StoreError,
@@ -35,7 +35,7 @@ from guardrail.errors import (
 )
 from guardrail.images.pictures import ImageLimits, ImageSource, list_sources
 from guardrail.lookup import Lookup, oracle_of, timed
-from guardrail.models.base import Answer, ModelTraits, VisionLanguageModel, close
+from guardrail.models.base import Answer, ModelTraits, VisionLanguageModel, awaits, close
 from guardrail.models.scheduling import Scheduler
 from guardrail.near import NearHits
 from guardrail.oracles.base import Judgements, Oracle, RepresentativeOracle, SelectingOracle
@@ -128,19 +128,29 @@ class Guard:
             )
         self._made: tuple[object, ...] = () if self._scheduler is None else (self._scheduler,)
         """What this guard has made, and closes; what it was given belongs to whoever made it."""
-        self._keep_in(store)
+        self.store = store
         if unreachable := self.classifier.unreachable_target(self.target_radius):
             logger.warning("%s", unreachable)
 
-    def _keep_in(self, store: CertificateStore | None) -> None:
-        """Build what stands on the store."""
-        self.store = store
+    @property
+    def store(self) -> CertificateStore | None:
+        """Keeps certificates; None: every request is computed."""
+        return self._store
+
+    @store.setter
+    def store(self, store: CertificateStore | None) -> None:
+        self._store = store
         key = self.classifier.smoothing.key
         if isinstance(store, SignedStore) and key is not None:
             store.sign_by(Signer(key))
         self._seen = SeenFiles(store if isinstance(store, Aliases) else None, self.limits)
-        once = OncePerKey(store if isinstance(store, SharedLocks) else None)
-        self._lookup = Lookup(self.classifier, self.oracle, self.policy, store, self.near, self.budget, once)
+        self._once = OncePerKey(store if isinstance(store, SharedLocks) else None)
+
+    @property
+    def _lookup(self) -> Lookup:
+        """Of the parts as they are now: an application may change its guard's policy while it runs."""
+        parts = (self.classifier, self.oracle, self.policy, self.store, self.near, self.budget)
+        return Lookup(*parts, self._once)
 
     def __repr__(self) -> str:
         return f"Guard({self.model.name!r}, {self.oracle.name!r}, {self.policy.mode})"
@@ -333,21 +343,20 @@ class Guard:
         """Return a guard like this one that keeps certificates there; it shares all other parts, and owns none."""
         other = copy.copy(self)
         other._made = ()
-        other._keep_in(store)
+        other.store = store
         return other
 
     @contextmanager
     def together(self) -> Iterator[Self]:
         """Yield a guard like this one on which the draws of concurrent requests share the model's batches."""
         model = self.classifier.model
-        if isinstance(model, Scheduler) or hasattr(model, "aanswer"):  # it packs them itself, or sends one call a draw
+        if isinstance(model, Scheduler) or awaits(model):  # it packs them itself, or sends one call a draw
             yield self
             return
         with Scheduler(model) as scheduler:
             other = copy.copy(self)
             other._made = ()
             other.classifier = self.classifier.on(scheduler)
-            other._lookup = replace(self._lookup, classifier=other.classifier)
             yield other
 
     def close(self) -> None:
@@ -392,7 +401,11 @@ class Guard:
         override = self.overrides.of(request.hashes) if self.overrides else None
         if override is not None:
             return decision.with_reasons({Reason.OVERRIDDEN: Action(override.action)}, [override.statement])
-        certificate, source = self._lookup.find(request, decision.client, until, timings)
+        try:
+            certificate, source = self._lookup.find(request, decision.client, until, timings)
+        except OtherPictureError as error:
+            self._seen.learn(sources, error.pictures)  # refused now, and known from now on
+            raise
         decision = decision.model_copy(update={"certificate": certificate, "source": source})
         return decision.with_reasons(self.policy.decide(certificate))
 

@@ -109,7 +109,7 @@ class _Search:
             return None
         if certificate is None:
             return None
-        counts = store.stats if isinstance(store, CountingStore) else StoreStats()
+        counts = _stats(store)
         if not self._is_about(certificate, key):
             logger.error("the store gave a certificate of another request for %s: treated as a miss", key)
             counts.miss("another_request")
@@ -141,6 +141,15 @@ class _Search:
         if self.parts.policy.store_required:
             raise StoreError(f"the certificate store failed: {error}") from error
         logger.warning("going on without the certificate store: %s: %s", type(error).__name__, error)
+
+
+def _stats(store: CertificateStore) -> StoreStats:
+    """Return where a store counts its hits; some that nobody reads where it does not count as ours do."""
+    try:
+        stats = store.stats if isinstance(store, CountingStore) else None
+    except Exception:  # noqa: BLE001 - a store's own property of this name may do anything
+        stats = None
+    return stats if isinstance(stats, StoreStats) else StoreStats()
 
 
 def oracle_of(oracle: Oracle | RepresentativeOracle, certificate: Certificate | None) -> Oracle:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from guardrail.certify.certificate import CERTIFICATE_VERSION
 from guardrail.certify.resize import resize, resize_norm
-from guardrail.errors import ImageError
+from guardrail.errors import OtherPictureError
 from guardrail.images.pictures import ImageLimits, ImageSource, InputImage, load_images
 from guardrail.prompts import Prompt
 
@@ -91,11 +91,12 @@ class Request:
         """The pictures, decoded.
 
         Raises:
-            ImageError: one cannot be read, or is another picture than its file was known for.
+            ImageError: one cannot be read.
+            OtherPictureError: one is another picture than its file was known for.
         """
         pictures = load_images(self.sources, self.limits)
         if self.known_hashes not in {None, tuple(picture.sha256 for picture in pictures)}:
-            raise ImageError("a file was decoded to another picture than before: send it as PNG")
+            raise OtherPictureError("a file was decoded to another picture than before: send it as PNG", pictures)
         return pictures
 
     @once

@@ -401,3 +401,38 @@ class TestOwnership:
             picture = np.full((8, 8, 3), 250, np.uint8)
             assert [other.check(picture, "?").source for _ in range(2)] == ["computed", "hit"]
             assert [guard.check(picture, "?").source for _ in range(2)] == ["computed", "computed"]
+
+
+class TestPartsOfToday:
+    """An application may change its guard while it runs: each request is decided by the parts as they are."""
+
+    PICTURE = np.full((8, 8, 3), 250, np.uint8)
+
+    def test_a_store_that_is_set_later_keeps_certificates(self) -> None:
+        with Guard(HalfSpaceVLM(96.0), ORACLE, smoothing=Smoothing(samples=20)) as guard:
+            guard.store = MemoryStore()
+            assert [guard.check(self.PICTURE, "?").source for _ in range(2)] == ["computed", "hit"]
+
+    def test_a_stricter_policy_binds_from_the_next_request_on(self) -> None:
+        class Down(MemoryStore):
+            def get(self, key: CertificateKey) -> Certificate | None:
+                raise ConnectionError
+
+        with Guard(HalfSpaceVLM(96.0), ORACLE, smoothing=Smoothing(samples=20), store=Down()) as guard:
+            assert not guard.check(self.PICTURE, "?").blocked
+            guard.policy = Policy(store_required=True)
+            assert guard.check(self.PICTURE, "?").reasons == (Reason.STORE_REQUIRED,)
+
+    @pytest.mark.parametrize("stats", [lambda: "busy", property(lambda self: 1 / 0)], ids=["method", "raises"])
+    def test_a_store_that_counts_in_another_way_serves_hits(self, stats: object) -> None:
+        kept: dict[CertificateKey, Certificate] = {}
+        members = {
+            "get": lambda self, key: kept.get(key),
+            "put": lambda self, key, certificate: kept.update({key: certificate}),
+            "close": lambda self: None,
+            "stats": stats,
+        }
+        with Guard(
+            HalfSpaceVLM(96.0), ORACLE, smoothing=Smoothing(samples=20), store=type("Own", (), members)()
+        ) as guard:
+            assert [guard.check(self.PICTURE, "?").source for _ in range(2)] == ["computed", "hit"]

@@ -19,7 +19,17 @@ import guardrail
 import langchain_guardrail
 from guardrail.certify.noise import NoiseStream
 from guardrail.experiments.synthetic_errors import FlippedOracle
-from guardrail.models.base import Answer, Draw, ModelFacts, ModelTraits, Sizes, VisionLanguageModel, aanswer, close
+from guardrail.models.base import (
+    Answer,
+    Draw,
+    ModelFacts,
+    ModelTraits,
+    Sizes,
+    VisionLanguageModel,
+    aanswer,
+    awaits,
+    close,
+)
 from guardrail.models.denoised import DenoisedVLM
 from guardrail.models.scheduling import Scheduler
 from guardrail.oracles import (
@@ -33,7 +43,7 @@ from guardrail.oracles import (
 from guardrail.oracles.base import Oracle, OracleTraits, SelectingOracle, classify, fix
 from guardrail.oracles.meaning.equivalence import EQUIVALENT, FixedEquivalence, Pair
 from guardrail.prompts import Prompt
-from tests.kit.synthetic import ORACLE, CoinVLM
+from tests.kit.synthetic import ORACLE, CoinVLM, HalfSpaceVLM
 
 PROMPT = Prompt.of("?", 1)
 DRAW = Draw((np.full((4, 4, 3), 0.5),), PROMPT, 0.5, NoiseStream.derive(b"k" * 16, b"r", "estimation"), 0)
@@ -298,3 +308,34 @@ class TestOracles:
         oracle, traits = TalkativeOracle(), {trait.name for trait in fields(OracleTraits)}
         assert wraps_an_oracle(Naive)
         assert lost_by_oracle(Naive(oracle), oracle) == traits | {"deadline", "close"}
+
+
+def test_a_wrapper_awaits_only_where_what_it_stands_around_does() -> None:
+    class Awaiting(HalfSpaceVLM):
+        async def aanswer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+            return self.answer(draws, deadline)
+
+    def behind(model: VisionLanguageModel) -> DenoisedVLM:
+        return DenoisedVLM(model, lambda noisy, sigma: noisy, "none", device="cpu")
+
+    assert awaits(Awaiting(0.0))
+    assert awaits(behind(Awaiting(0.0)))
+    assert not awaits(HalfSpaceVLM(0.0))
+    assert not awaits(behind(HalfSpaceVLM(0.0)))
+
+
+def test_one_part_that_cannot_be_closed_leaves_none_of_the_others_open() -> None:
+    closed: list[str] = []
+
+    class Part:
+        def __init__(self, name: str, fails: bool) -> None:
+            self.name, self.fails = name, fails
+
+        def close(self) -> None:
+            closed.append(self.name)
+            if self.fails:
+                raise OSError(self.name)
+
+    with pytest.raises(OSError, match="model"):
+        close(Part("model", fails=True), Part("store", fails=False))
+    assert closed == ["model", "store"]

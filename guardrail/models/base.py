@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
@@ -275,11 +276,17 @@ async def aanswer(model: VisionLanguageModel, draws: Sequence[Draw], deadline: f
     return await asyncio.to_thread(model.answer, draws, deadline)
 
 
+def awaits(model: object) -> bool:
+    """Whether a model can be asked without a thread: by an `aanswer` of its own, and so the models it stands around."""
+    return isinstance(model, _Awaited) and all(map(awaits, model._models if isinstance(model, ModelWrapper) else ()))
+
+
 def close(*parts: object) -> None:
     """Close those models, oracles or other parts that can be closed, in this order."""
-    for part in parts:
-        if isinstance(part, _Closable):
-            part.close()
+    with ExitStack() as stack:  # which closes all, also where one of them fails
+        for part in reversed(parts):
+            if isinstance(part, _Closable):
+                stack.callback(part.close)
 
 
 def past(deadline: float | None) -> bool:

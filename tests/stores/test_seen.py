@@ -90,6 +90,16 @@ def test_a_store_whose_aliases_lie_makes_no_certificate_of_another_picture() -> 
     assert guarded(Lying()).check(png(5), "?").reasons == (Reason.UNREADABLE_IMAGE,)
 
 
+def test_an_alias_of_another_picture_costs_one_request() -> None:
+    store = MemoryStore()
+    with guarded(store) as guard:
+        guard.check(png(250), "?")
+        (file,) = store._files
+        store.put_alias(file, "0" * 64)
+        assert guard.check(png(250), "!").reasons == (Reason.UNREADABLE_IMAGE,)
+        assert not guard.check(png(250), "!").blocked
+
+
 def test_memory_is_bounded() -> None:
     store = MemoryStore(capacity=5)
     for number in range(20):
