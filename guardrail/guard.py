@@ -33,7 +33,7 @@ from guardrail.errors import (
     StoreError,
     TooManyImagesError,
 )
-from guardrail.images.pictures import ImageLimits, ImageSource, list_sources
+from guardrail.images.pictures import ImageLimits, ImageSource, keep_still, take_images
 from guardrail.lookup import Lookup, oracle_of, timed
 from guardrail.models.base import Answer, ModelTraits, VisionLanguageModel, awaits, close
 from guardrail.models.scheduling import Scheduler
@@ -230,6 +230,7 @@ class Guard:
 
         Args:
             images: one or several images, in the order of their places in the prompt. None at all: allowed, unseen.
+                They are taken before anything else is done: what the caller changes later, nobody sees.
             prompt: the text, or a conversation with a place for each image.
             unchecked: what a model could see of the request and nobody could turn into images, in words; each falls
                 under `Policy.on_error`. Where that lets the request pass, the images are still checked.
@@ -269,6 +270,7 @@ class Guard:
     ) -> Decision:
         """Check in a thread, so that the event loop stays free; waiting for that thread counts towards the deadline."""
         begun = time.monotonic()
+        images = keep_still(images, self.limits)  # other tasks run meanwhile, and may use their buffers again
 
         def check() -> Decision:
             left = None if deadline is None else deadline - (time.monotonic() - begun)
@@ -383,7 +385,8 @@ class Guard:
         timings: dict[str, float],
     ) -> Decision:
         until = None if deadline is None else time.monotonic() + deadline
-        sources = list_sources(images, self.limits)
+        with timed(timings, "images"):
+            sources = take_images(images, self.limits)
         if not sources:
             return decision
         characters = prompt.characters if isinstance(prompt, Prompt) else len(prompt)

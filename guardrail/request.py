@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,28 +13,12 @@ from numpy.typing import NDArray
 from guardrail.certify.certificate import CERTIFICATE_VERSION
 from guardrail.certify.resize import resize, resize_norm
 from guardrail.errors import OtherPictureError
-from guardrail.images.pictures import ImageLimits, ImageSource, InputImage, load_images
+from guardrail.images.pictures import ImageLimits, InputImage, Taken, load_images
+from guardrail.once import once
 from guardrail.prompts import Prompt
 
-T = TypeVar("T")
 Source = Literal["computed", "hit", "near"]
 """Where a request's certificate comes from."""
-
-
-class once(Generic[T]):  # noqa: N801 - it stands where `property` would
-    """A property that is computed when it is first needed, and kept.
-
-    Not `functools.cached_property`: before Python 3.12 that holds one lock for the property of all instances, so that
-    requests would decode and resize their pictures one after another.
-    """
-
-    def __init__(self, compute: Callable[[Any], T]) -> None:
-        self._compute = compute
-        self.__doc__ = compute.__doc__
-
-    def __get__(self, instance: object, owner: type) -> T:
-        value = instance.__dict__[self._compute.__name__] = self._compute(instance)  # found first from now on
-        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +56,8 @@ class Request:
     known without decoding.
     """
 
-    sources: Sequence[ImageSource]
-    """The pictures as they came."""
+    sources: Sequence[Taken]
+    """The pictures as they were taken from the caller, who can change them no more."""
     limits: ImageLimits
     prompt: Prompt
     context: str

@@ -16,9 +16,10 @@ from PIL import Image
 from guardrail import Guard, InputImage, Prompt, SmoothedClassifier, Smoothing
 from guardrail.errors import ImageError
 from guardrail.near import NearHits
+from guardrail.once import once
 from guardrail.oracles import EquivalenceOracle
 from guardrail.oracles.base import Oracle, RepresentativeOracle
-from guardrail.request import CertificateKey, Request, once
+from guardrail.request import CertificateKey, Request
 from guardrail.stores import MemoryStore
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 

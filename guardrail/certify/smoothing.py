@@ -16,7 +16,7 @@ from guardrail.certify.design import Design, check_oracle_error, check_price, un
 from guardrail.certify.noise import NoiseStream
 from guardrail.certify.options import Smoothing
 from guardrail.errors import ConfigurationError, PromptError
-from guardrail.images.pictures import ImageLimits, ImageSource, list_sources
+from guardrail.images.pictures import ImageLimits, ImageSource, take_images
 from guardrail.models.base import Draw, VisionLanguageModel, ask, past
 from guardrail.oracles.base import FAILED, Judgements, Oracle, SelectingOracle, fix, judges_afresh
 from guardrail.prompts import Prompt
@@ -126,11 +126,11 @@ class SmoothedClassifier:
         limits: ImageLimits | None = None,
         hashes: tuple[str, ...] | None = None,
     ) -> Request:
-        """Return the request as a value, its images not read yet.
+        """Return the request as a value, its images taken from the caller, its files not decoded yet.
 
         The arguments are those of `certify`, and the images' hashes, where they are known from their files.
         """
-        sources = list_sources(images, limits := limits or ImageLimits())
+        sources = take_images(images, limits := limits or ImageLimits())
         if not sources:
             raise PromptError("a request without images has nothing to certify: pass at least one")
         prompt = Prompt.of(prompt, len(sources))

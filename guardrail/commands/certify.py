@@ -65,10 +65,11 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
 
 def _pictures(files: Sequence[str]) -> list[InputImage]:
     """Read the images; an error names the file."""
-    from guardrail.images.pictures import InputImage, list_sources
+    from guardrail.images.pictures import ImageLimits, InputImage
 
+    ImageLimits().check_count(len(files))
     pictures = []
-    for file in list_sources(files):
+    for file in files:
         try:
             pictures.append(InputImage.load(file))
         except ImageError as error:

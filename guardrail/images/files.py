@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
-    Image,
     ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
@@ -30,21 +29,16 @@ from guardrail.errors import ImageError
 
 _ACCEPTED = "accepted formats are PNG, JPEG, WebP, GIF and BMP"
 DAMAGED = "it is truncated or damaged; save it again, as PNG or JPEG"
-TRANSPOSE = {  # EXIF orientation → what makes the picture upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q"}  # TIFF's types
 _MAX_PARTS = 65_536  # chunks or segments in a file; real ones have at most a few thousand
 _MAX_SCANS = 100  # in a progressive JPEG, each costs a pass over all pixels; encoders write about ten
 
 
 def orientation_of(exif: bytes) -> int:
-    """Return the EXIF orientation, 1 … 8; 1, upright, if there is none or the block is broken."""
+    """Return the EXIF orientation, 1 … 8; 1, upright, if there is none or the block is broken.
+
+    The standard has it as one SHORT; viewers take the first number of whatever integer type was written.
+    """
     tiff = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None:
@@ -52,13 +46,27 @@ def orientation_of(exif: bytes) -> int:
     try:
         (start,) = struct.unpack_from(order + "I", tiff, 4)
         (count,) = struct.unpack_from(order + "H", tiff, start)
-        for entry in range(count):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, start + 2 + 12 * entry)
-            if (tag, kind) == (0x0112, 3):
-                return value if value in TRANSPOSE else 1
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, numbers = struct.unpack_from(order + "HHI", tiff, entry)
+            if tag == 0x0112 and kind in _INTEGERS and numbers:
+                number = order + _INTEGERS[kind]
+                inline = numbers * struct.calcsize(number) <= 4
+                at = entry + 8 if inline else struct.unpack_from(order + "I", tiff, entry + 8)[0]
+                (value,) = struct.unpack_from(number, tiff, at)
+                return value if value in range(1, 9) else 1
     except struct.error:
         pass
     return 1
+
+
+class Canvas(NamedTuple):
+    """Where a picture lies: a frame of an animation may be smaller than its screen, which shows through round it."""
+
+    width: int
+    height: int
+    left: int
+    """Column of the canvas where the picture begins."""
+    top: int
 
 
 class FileParts(NamedTuple):
@@ -72,6 +80,8 @@ class FileParts(NamedTuple):
     """EXIF orientation, 1 … 8."""
     size: tuple[int, int] | None = None
     """Width and height; None: the decoder itself tells them before it decodes."""
+    canvas: Canvas | None = None
+    """On what it lies, `size` being that of the canvas; None: it fills it."""
     passes: int = 1
     """Number of times that decoding goes over all pixels: the scans of a progressive JPEG."""
 
@@ -187,7 +197,10 @@ def _split_jpeg(data: bytes) -> FileParts:
 
 
 def _split_webp(data: bytes) -> FileParts:
-    """Keep all: the decoder returns metadata unparsed, and decodes only the frames that are requested."""
+    """Keep all: the decoder returns metadata unparsed, and decodes only the frames that are requested.
+
+    It puts the first frame on its canvas, which is transparent round it.
+    """
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise ImageError("it is shorter than its header says: truncated; send the whole file")
@@ -213,11 +226,18 @@ def _split_webp(data: bytes) -> FileParts:
         raise ImageError(f"it has more than {_MAX_PARTS} chunks; save it again")
     orientation = orientation_of(seen.get(b"EXIF", b""))
     plain = orientation == 1 and {b"ICCP", b"ANIM"}.isdisjoint(seen)
-    return FileParts(data[:end], plain, orientation, size)
+    kept = data[:end]
+    if kind == b"VP8X" and b"ANIM" in seen:  # alpha is there even if the header denies it: round a smaller frame
+        kept = data[:20] + bytes([data[20] | 0x10]) + data[21:end]
+    return FileParts(kept, plain, orientation, size)
 
 
 def _split_gif(data: bytes) -> FileParts:
-    """Keep the palettes, the transparent index and the first frame, on a screen that holds it."""
+    """Keep the palettes, the transparent index and the first frame, on a screen of its own size.
+
+    The screen proper, widened where the frame would not fit, is the canvas: browsers let their page show through round
+    the frame, where decoders put some colour of the palette.
+    """
     header = bytearray(data[:13])
     position = 13 + (3 << (header[10] & 7) + 1 if header[10] & 0x80 else 0)
     palette, control = data[13:position], b""
@@ -237,11 +257,12 @@ def _split_gif(data: bytes) -> FileParts:
         raise ImageError(f"it has more than {_MAX_PARTS} blocks before its first frame; save it again")
     screen_width, screen_height = struct.unpack_from("<2H", header, 6)
     left, top, width, height = struct.unpack_from("<4H", data, position + 1)
-    size = (max(screen_width, left + width), max(screen_height, top + height))
-    if max(size) > 0xFFFF:
+    canvas = Canvas(max(screen_width, left + width), max(screen_height, top + height), left, top)
+    if max(canvas) > 0xFFFF:
         raise ImageError(f"its first frame lies outside the screen: {DAMAGED}")
-    struct.pack_into("<2H", header, 6, *size)
-    return FileParts(b"".join([header, palette, control, data[position:]]), plain=False, size=size)
+    struct.pack_into("<2H", header, 6, width, height)
+    frame = data[position : position + 1] + bytes(4) + data[position + 5 :]
+    return FileParts(b"".join([header, palette, control, frame]), False, size=canvas[:2], canvas=canvas)
 
 
 def _split_bmp(data: bytes) -> FileParts:
@@ -254,21 +275,33 @@ class FileKind(NamedTuple):
     """A format: the first bytes of its files, and the functions that read them."""
 
     name: str
+    suffixes: tuple[str, ...]
+    """How such files' names usually end; for finding files, their content is what counts."""
     magic: re.Pattern[bytes]
     split: Callable[[bytes], FileParts]
     decoder: Callable[[Any], ImageFile.ImageFile]
 
 
 _KINDS = (
-    FileKind("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), _split_png, PngImagePlugin.PngImageFile),
-    FileKind("JPEG", re.compile(rb"\xff\xd8\xff"), _split_jpeg, JpegImagePlugin.JpegImageFile),
-    FileKind("WEBP", re.compile(rb"RIFF....WEBP", re.S), _split_webp, WebPImagePlugin.WebPImageFile),
-    FileKind("GIF", re.compile(rb"GIF8[79]a"), _split_gif, GifImagePlugin.GifImageFile),
-    FileKind("BMP", re.compile(rb"BM"), _split_bmp, BmpImagePlugin.BmpImageFile),
+    FileKind("PNG", (".png", ".apng"), re.compile(rb"\x89PNG\r\n\x1a\n"), _split_png, PngImagePlugin.PngImageFile),
+    FileKind(
+        "JPEG",
+        (".jpg", ".jpeg", ".jpe", ".jfif"),
+        re.compile(rb"\xff\xd8\xff"),
+        _split_jpeg,
+        JpegImagePlugin.JpegImageFile,
+    ),
+    FileKind("WEBP", (".webp",), re.compile(rb"RIFF....WEBP", re.S), _split_webp, WebPImagePlugin.WebPImageFile),
+    FileKind("GIF", (".gif",), re.compile(rb"GIF8[79]a"), _split_gif, GifImagePlugin.GifImageFile),
+    FileKind("BMP", (".bmp",), re.compile(rb"BM"), _split_bmp, BmpImagePlugin.BmpImageFile),
 )
+SUFFIXES = frozenset(suffix for kind in _KINDS for suffix in kind.suffixes)
+"""How the names of accepted files end, in small letters."""
 _REFUSED = {  # other kinds that people send, so that the error can name them
     "a TIFF image": re.compile(rb"II\*\0|MM\0\*"),
-    "a HEIC or AVIF image": re.compile(rb"....ftyp(hei|hev|mif|msf|avi)", re.S),
+    "a HEIC or AVIF image": re.compile(
+        rb"....ftyp(.{4})*?(hei[a-z]|hev[a-z]|mif\d|msf\d|Mi[A-Z].|mia.|avi[fos]|avc[is]|vvi[cs])", re.S
+    ),
     "a video": re.compile(rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ", re.S),
     "a JPEG 2000 or JPEG XL image": re.compile(rb"\0\0\0\x0c(jP|JXL) |\xff\x0a|\xff\x4f\xff\x51", re.S),
     "a PDF document": re.compile(rb"%PDF"),
@@ -285,5 +318,7 @@ def recognise(data: bytes) -> FileKind:
     for kind in _KINDS:
         if kind.magic.match(data):
             return kind
-    kinds = (name for name, magic in _REFUSED.items() if magic.match(data[:1024]))
+    box = int.from_bytes(data[:4]) if data[4:8] == b"ftyp" else 0  # brands stand in a box that says its length
+    begin = data[: box if 16 <= box <= 1024 else 1024]
+    kinds = (name for name, magic in _REFUSED.items() if magic.match(begin))
     raise ImageError(f"the content is {next(kinds, 'of an unknown kind')}, not an accepted image; {_ACCEPTED}")

@@ -3,12 +3,17 @@
 The canonical picture is what is checked, hashed and sent: 8-bit RGB, upright, opaque, one frame, no metadata.
 
 - EXIF orientation is applied.
-- Transparency is composited on white, the ground of most chat applications.
-- Of an animation, the first frame counts (of an animated PNG, the image that viewers without animation show).
+- Transparency is composited on white, the ground of most chat applications; a bitmap (BMP) whose alpha is zero
+  everywhere is opaque.
+- Of an animation, the first frame counts (of an animated PNG, the image that viewers without animation show), on its
+  screen, which is transparent round a smaller frame.
 - 16-bit samples keep their high byte.
 - CMYK is read as Adobe writes it (inverted) and converted without a profile, as browsers' decoders do.
 - Pixels are taken as stored: colour profiles and gamma are dropped, not applied. No model applies them later, because
   only the canonical picture is sent.
+
+What the caller can change is copied once, when it is taken (`take_images`), and only the copy is read from then on. A
+PIL image is its pixels as Pillow has them; many threads may pass the same one, which is read under a lock of its own.
 """
 
 from __future__ import annotations
@@ -21,29 +26,35 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Self, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from guardrail.errors import ImageError, ImageTooLargeError, TooManyImagesError, plainly
-from guardrail.images.files import DAMAGED, TRANSPOSE, orientation_of, recognise
+from guardrail.images.canonical import canonical
+from guardrail.images.files import DAMAGED, orientation_of, recognise
+from guardrail.images.locks import ObjectLocks
+from guardrail.once import once
 
 ImageSource: TypeAlias = (
     "bytes | bytearray | memoryview | str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | InputImage"
 )
 """What `InputImage.load` reads."""
 
+Taken: TypeAlias = "bytes | InputImage"
+"""A source as nobody can change it: a file's bytes, or pixels."""
+
+_PIL_LOCKS = ObjectLocks()  # of the process, since one image may be passed to several guards
+_DATA_URL = re.compile(r"[\0- ]*data:", re.IGNORECASE)
 _MAX_ESCAPES = 100_000
 _MAX_PASSES = 12  # over all pixels of the largest picture that is allowed: what a progressive JPEG usually takes
-_OPAQUE_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,11 @@ class ImageLimits:
                 f"an image of {width}x{height} pixels is above the limit of {self.max_pixels} pixels and "
                 f"{self.max_side} a side; send a smaller copy"
             )
+
+    def check_count(self, count: int) -> None:
+        """Raise a `TooManyImagesError` if `count` images are too many for one request."""
+        if count > self.max_count:
+            raise TooManyImagesError(f"a request may carry at most {self.max_count} images; send fewer")
 
     def check_bytes(self, count: int) -> None:
         """Raise an `ImageTooLargeError` if `count` bytes, at least, are too many for one image."""
@@ -114,16 +130,16 @@ class InputImage:
                 "convert floats to 0 … 255, and greyscale or transparency to RGB"
             )
         # Memory owned by a bytes object is read-only for good: numpy refuses to make such an array writeable.
-        if not (isinstance(pixels.base, bytes) and pixels.flags.c_contiguous):
-            pixels = np.ndarray(pixels.shape, np.uint8, pixels.tobytes())
-            object.__setattr__(self, "pixels", pixels)
+        base = pixels.base
+        ours = isinstance(base, bytes) and len(base) == pixels.nbytes and pixels.flags.c_contiguous
+        object.__setattr__(self, "pixels", np.ndarray(pixels.shape, np.uint8, base if ours else pixels.tobytes()))
 
     @classmethod
     def load(cls, source: ImageSource, limits: ImageLimits = ImageLimits()) -> InputImage:
         """Read one image.
 
-        A string is a data URL if it begins with `data:`, else the path of a file. Code that handles strings
-        from strangers must call `from_data_url` instead, which never touches the file system.
+        A string is a data URL if it begins with `data:`, after white space or not, else the path of a file. Code that
+        handles strings from strangers must call `from_data_url` instead, which never touches the file system.
 
         Args:
             source: a file's bytes, its path, a data URL, a PIL image (its current frame), an array [H, W, 3]
@@ -134,26 +150,8 @@ class InputImage:
             ImageTooLargeError: it is above the limits, found before decoding.
             ImageError: it cannot be read, for whatever reason: missing, remote, unsupported, malformed.
         """
-        match source:
-            case InputImage():
-                limits.check_size(*source.size)
-                return source
-            case bytes() | bytearray() | memoryview():
-                limits.check_bytes(memoryview(source).nbytes)
-                return cls._from_file(bytes(source), limits)
-            case Image.Image():
-                return cls._from_pil(source, limits)
-            case np.ndarray():
-                limits.check_size(*(source.shape[1::-1] if source.ndim == 3 else (1, 1)))
-                return cls(source)
-            case str() if source[:5].lower() == "data:":
-                return cls.from_data_url(source, limits)
-            case str() | os.PathLike():
-                return cls._from_file(_read_path(source, limits), limits)
-        raise ImageError(
-            f"an image cannot be read from {type(source).__name__}; "
-            "pass a file's bytes, its path, a data URL, a PIL image or an InputImage"
-        )
+        taken = _take(source, limits)
+        return taken if isinstance(taken, InputImage) else cls._from_file(taken, limits)
 
     @classmethod
     def from_data_url(cls, url: str, limits: ImageLimits = ImageLimits()) -> InputImage:
@@ -182,12 +180,13 @@ class InputImage:
                     f"an image of {image.width}x{image.height} pixels in {parts.passes} scans is slow to decode; "
                     "save it as baseline JPEG or PNG"
                 )
-            if parts.size not in {None, image.size}:
+            if parts.canvas is None and parts.size not in {None, image.size}:
                 raise ImageError(f"its headers disagree about its size, {parts.size} and {image.size}")
             if image.info.get("compression") in {1, 2} and kind.name == "BMP":
                 raise ImageError("run-length compressed BMP files are not accepted; save it as PNG")
             plain = parts.plain and image.mode == "RGB"
-            return cls(_canonical(image, parts.orientation), kind.name, plain)
+            image.load()
+            return cls(canonical(image, parts.orientation, parts.canvas), kind.name, plain)
         except (ImageTooLargeError, Image.DecompressionBombError) as error:  # Pillow's own limit, for WebP
             raise ImageTooLargeError(str(error)) from error
         except Exception as error:  # the decoders raise a dozen types on malformed files: fail closed on all
@@ -198,13 +197,15 @@ class InputImage:
     @classmethod
     def _from_pil(cls, image: Image.Image, limits: ImageLimits) -> InputImage:
         limits.check_size(*image.size)
-        exif = image.info.get("exif")
-        orientation = orientation_of(exif) if isinstance(exif, bytes) else 1
-        changing = {"icc_profile", "gamma", "chromaticity", "transparency"}
-        plain = image.mode == "RGB" and orientation == 1 and changing.isdisjoint(image.info)
         try:
-            # The copy loads the pixels, and keeps the conversions from changing the caller's image.
-            return cls(_canonical(image.copy(), orientation), image.format or "PIL", plain)
+            with _alone_with(image):
+                image.load()  # which may tell size, mode and orientation anew
+                limits.check_size(*image.size)
+                exif = image.info.get("exif")
+                orientation = orientation_of(exif) if isinstance(exif, bytes) else 1
+                changing = {"icc_profile", "gamma", "chromaticity", "transparency"}
+                plain = image.mode == "RGB" and orientation == 1 and changing.isdisjoint(image.info)
+                return cls(canonical(image, orientation), image.format or "PIL", plain)
         except ImageError:
             raise
         except Exception as error:
@@ -226,14 +227,14 @@ class InputImage:
         """Width and height in pixels, in Pillow's order (`pixels.shape` has them the other way round)."""
         return self.width, self.height
 
-    @cached_property
+    @once
     def sha256(self) -> str:
         """Digest of height, width and pixels, 64 hexadecimal digits; no metadata or encoding enters."""
         digest = hashlib.sha256(struct.pack("<QQ", self.height, self.width))
         digest.update(self.pixels.data)
         return digest.hexdigest()
 
-    @cached_property
+    @once
     def _png(self) -> bytes:
         file = io.BytesIO()
         Image.fromarray(self.pixels).save(file, "PNG", compress_level=6)
@@ -260,28 +261,11 @@ class InputImage:
         return type(self), (self.pixels, self.format, self.plain)  # unpickled arrays would be writeable
 
 
-def list_sources(
-    sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = ImageLimits()
-) -> list[ImageSource]:
-    """Return one image or several as a list of bounded length; nothing is read yet.
+def take_images(sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = ImageLimits()) -> tuple[Taken, ...]:
+    """Read one image or several into what the caller cannot change any more; files are not decoded yet.
 
-    Raises:
-        TooManyImagesError: there are more than `limits.max_count`, of which at most one is drawn.
-    """
-    one = (bytes, bytearray, memoryview, str, os.PathLike, Image.Image, np.ndarray, InputImage)
-    if isinstance(sources, one) or not isinstance(sources, Iterable):
-        return [sources]
-    taken = list(islice(sources, limits.max_count + 1))
-    if len(taken) > limits.max_count:
-        raise TooManyImagesError(f"a request may carry at most {limits.max_count} images; send fewer")
-    return taken
-
-
-def load_images(
-    sources: ImageSource | Iterable[ImageSource],
-    limits: ImageLimits = ImageLimits(),
-) -> tuple[InputImage, ...]:
-    """Read one image or several.
+    Each is read before the next one is drawn, since an iterator may hand out one buffer, or one PIL image, again and
+    again with other content.
 
     Args:
         sources: one source as `InputImage.load` takes it, or an iterable of them, of which at most one more
@@ -289,22 +273,137 @@ def load_images(
         limits: what is allowed.
 
     Raises:
-        TooManyImagesError: there are more than `limits.max_count`; nothing is decoded then.
+        TooManyImagesError: there are more than `limits.max_count`.
         ImageError: as `InputImage.load`, for the first image that cannot be read; the message says which.
     """
-    taken = list_sources(sources, limits)
-    if len(taken) == 1 and taken[0] is sources:
-        return (InputImage.load(taken[0], limits),)
+    listed = _listed(sources)
+    count = len(listed) if isinstance(listed, tuple) else None
+    limits.check_count(count or 0)
+    taken: list[Taken] = []
+    for number, source in enumerate(listed, 1):
+        limits.check_count(number)
+        with _named(number, count):
+            taken.append(_take(source, limits))
+    return tuple(taken)
+
+
+def load_images(
+    sources: ImageSource | Iterable[ImageSource],
+    limits: ImageLimits = ImageLimits(),
+) -> tuple[InputImage, ...]:
+    """Read one image or several: `take_images`, decoded.
+
+    Raises:
+        TooManyImagesError: there are more than `limits.max_count`; no file is decoded then.
+        ImageError: as `InputImage.load`, for the first image that cannot be read; the message says which.
+    """
+    listed = _listed(sources)
+    if isinstance(listed, tuple) and any(source is sources for source in listed):  # one source, no list
+        return tuple(InputImage.load(source, limits) for source in listed)
+    taken = take_images(listed, limits)
     images = []
     for number, source in enumerate(taken, 1):
-        try:
+        with _named(number, len(taken)):
             images.append(InputImage.load(source, limits))
-        except ImageError as error:
-            raise type(error)(f"image {number} of {len(taken)}: {error}") from error
     return tuple(images)
 
 
+def keep_still(
+    sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = ImageLimits()
+) -> Iterable[ImageSource]:
+    """Return sources that wait for `take_images` unchanged, at the price of copying memory, not of decoding.
+
+    Lists, buffers, arrays and PIL images in memory are copied. Files, images opened from them and iterators stay as
+    they are, and so does what is above the limits or cannot be copied: it will be refused.
+    """
+    listed = _listed(sources)
+    if not isinstance(listed, tuple):
+        return listed
+    return tuple(_keep_still(source, limits) for source in listed[: limits.max_count + 1])
+
+
+def _listed(sources: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]:
+    """Return one source or a list as a tuple, which nobody changes, and any other iterable as it is."""
+    one = (bytes, bytearray, memoryview, str, os.PathLike, Image.Image, np.ndarray, InputImage)
+    if isinstance(sources, one) or not isinstance(sources, Iterable):
+        return (sources,)
+    return tuple(sources) if isinstance(sources, list) else sources
+
+
+def _keep_still(source: ImageSource, limits: ImageLimits) -> ImageSource:
+    try:
+        match source:
+            case bytearray() | memoryview():
+                limits.check_bytes(memoryview(source).nbytes)
+                return bytes(source)
+            case np.ndarray():
+                limits.check_bytes(source.nbytes // 3 - limits.max_pixels)
+                return source.copy()
+            case Image.Image() if not isinstance(source, ImageFile.ImageFile):
+                limits.check_size(*source.size)
+                return source.copy()
+    except Exception:  # noqa: BLE001 - whoever takes it meets the same error
+        return source
+    return source
+
+
+@contextmanager
+def _named(number: int, count: int | None) -> Iterator[None]:
+    """Say in errors which of the images it is."""
+    try:
+        yield
+    except ImageError as error:
+        raise type(error)(f"image {number}{'' if count is None else f' of {count}'}: {error}") from error
+
+
+@contextmanager
+def _alone_with(image: Image.Image) -> Iterator[None]:
+    """Keep other threads from an image, and from the file that it, and perhaps another image, is read from lazily.
+
+    Pillow reads when pixels are first needed, and moves the file's position then: two threads at once get errors, or
+    other pixels.
+    """
+    with ExitStack() as held:
+        held.enter_context(_PIL_LOCKS.holding(image))
+        file = getattr(image, "fp", None)
+        if file is not None:
+            held.enter_context(_PIL_LOCKS.holding(file))
+        yield
+
+
+def _take(source: ImageSource, limits: ImageLimits) -> Taken:
+    """Read a source whole, once: a file's bytes, or pixels."""
+    match source:
+        case InputImage():
+            limits.check_size(*source.size)
+            return source
+        case bytes() | bytearray() | memoryview():
+            return _copied(source, limits)
+        case Image.Image():
+            return InputImage._from_pil(source, limits)
+        case np.ndarray():
+            limits.check_size(*(source.shape[1::-1] if source.ndim == 3 else (1, 1)))
+            return InputImage(source)
+        case str() if is_data_url(source):
+            return _read_data_url(source, limits)
+        case str() | os.PathLike():
+            return _read_path(source, limits)
+    raise ImageError(
+        f"an image cannot be read from {type(source).__name__}; "
+        "pass a file's bytes, its path, a data URL, a PIL image or an InputImage"
+    )
+
+
 # -------------------------------------------------------------------------------------- where bytes come from
+
+
+def _copied(buffer: bytes | bytearray | memoryview, limits: ImageLimits) -> bytes:
+    try:
+        view = memoryview(buffer)  # while it is held a bytearray keeps its size
+    except ValueError as error:
+        raise ImageError(f"the buffer cannot be read ({error}); pass it before it is released") from error
+    limits.check_bytes(view.nbytes)
+    return bytes(view)
 
 
 def _read_path(source: str | os.PathLike[str], limits: ImageLimits) -> bytes:
@@ -331,13 +430,19 @@ def _read_path(source: str | os.PathLike[str], limits: ImageLimits) -> bytes:
     return data
 
 
+def is_data_url(url: str) -> bool:
+    """Whether a URL holds what it names; white space and control characters before it do not count, as in browsers."""
+    return _DATA_URL.match(url) is not None
+
+
 def _read_data_url(url: str, limits: ImageLimits) -> bytes:
     """Return the content of a data URL (RFC 2397, base64 as in the WHATWG Fetch and Infra standards)."""
-    if url[:5].lower() != "data:":
+    scheme = _DATA_URL.match(url)
+    if scheme is None:
         raise ImageError("not a data URL: it must begin with 'data:'; remote images are not fetched")
     # Before any work: a byte takes at most four characters, base64 itself percent-encoded, plus white space.
     limits.check_bytes((len(url) - 1024) // 4)
-    head, comma, body = url[5:].partition(",")
+    head, comma, body = url[scheme.end() :].partition(",")
     if not comma:
         raise ImageError("the data URL has no comma before its content; write 'data:image/png;base64,' first")
     if not body.isascii():
@@ -360,29 +465,3 @@ def _read_data_url(url: str, limits: ImageLimits) -> bytes:
         raise ImageError(
             f"the data URL's base64 is malformed ({error}); encode the bytes with the standard alphabet"
         ) from error
-
-
-# ------------------------------------------------------------------------------------- from decoder to pixels
-
-
-def _canonical(image: Image.Image, orientation: int) -> NDArray[np.uint8]:
-    """Return the pixels [H, W, 3] of a PIL image as 8-bit RGB, opaque and upright.
-
-    Raises:
-        ImageError: the mode has no fixed range, or is not known here.
-    """
-    if image.mode.startswith("I;16"):
-        samples = np.asarray(image)
-        grey = (samples >> 8).astype(np.uint8)
-        grey[samples == image.info.get("transparency", -1)] = 255
-        flat = Image.fromarray(grey).convert("RGB")
-    elif image.has_transparency_data:
-        layer = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
-        flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), layer).convert("RGB")
-    elif image.mode in _OPAQUE_MODES:
-        flat = image if image.mode == "RGB" else image.convert("RGB")
-    else:
-        raise ImageError(f"mode {image.mode!r} has no fixed range; scale it to 0 … 255 and convert it to 'RGB'")
-    if orientation in TRANSPOSE:
-        flat = flat.transpose(TRANSPOSE[orientation])
-    return np.ndarray((flat.height, flat.width, 3), np.uint8, flat.tobytes())

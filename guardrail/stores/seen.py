@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from guardrail.errors import StoreError
-from guardrail.images.pictures import ImageLimits, ImageSource, InputImage
+from guardrail.images.pictures import ImageLimits, InputImage, Taken
 from guardrail.stores.base import Aliases
 
 logger = logging.getLogger(__name__)
@@ -27,10 +27,9 @@ class SeenFiles:
         from guardrail.version import __version__
 
         self._aliases = aliases
-        self._max_bytes = limits.max_bytes
         self._decoder = f"{limits!r} {__version__} {pillow}".encode()
 
-    def hashes(self, sources: Sequence[ImageSource]) -> tuple[str, ...] | None:
+    def hashes(self, sources: Sequence[Taken]) -> tuple[str, ...] | None:
         """Return the hash of each source's canonical pixels; None unless all of them are files that were seen."""
         found = []
         for source in sources:
@@ -41,7 +40,7 @@ class SeenFiles:
             found.append(image)
         return tuple(found)
 
-    def learn(self, sources: Sequence[ImageSource], pictures: Sequence[InputImage]) -> None:
+    def learn(self, sources: Sequence[Taken], pictures: Sequence[InputImage]) -> None:
         """Keep what files have been decoded to."""
         for source, picture in zip(sources, pictures, strict=True):
             name = self._name(source)
@@ -58,8 +57,8 @@ class SeenFiles:
             logger.warning("files are decoded, seen or not: %s", error)
             return None
 
-    def _name(self, source: ImageSource) -> str | None:
-        if not isinstance(source, bytes | bytearray | memoryview) or memoryview(source).nbytes > self._max_bytes:
+    def _name(self, source: Taken) -> str | None:
+        if not isinstance(source, bytes):
             return None
         digest = hashlib.sha256(self._decoder)
         digest.update(source)
