@@ -9,7 +9,7 @@ import re
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Self, TypedDict
+from typing import Annotated, Any, Literal, Self, TypedDict
 
 from pydantic import AfterValidator, BaseModel, Field, Secret, SecretBytes, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -19,7 +19,16 @@ from guardrail.audit import AuditLog, Overrides
 from guardrail.budget import DrawBudget
 from guardrail.certify.options import Smoothing
 from guardrail.errors import ConfigurationError, plainly
-from guardrail.factories.house import CHAT, Asked, known_model, known_oracle, make_model, make_oracle
+from guardrail.factories.house import (
+    ASKING_LOCALLY,
+    CHAT,
+    Asked,
+    known_model,
+    known_oracle,
+    make_model,
+    make_oracle,
+    named_first,
+)
 from guardrail.factories.own import Imported, Named, called, is_named, put_on_path
 from guardrail.measuring.calibration import Calibration
 from guardrail.measuring.recall import EvaluationRecord
@@ -28,7 +37,7 @@ from guardrail.near import NearHits, NearIndex
 from guardrail.oracles.base import Oracle, RepresentativeOracle
 from guardrail.policy import Policy
 from guardrail.stores import CertificateStore, MemoryStore, RedisStore, Signer
-from guardrail.stores.base import SharedStore
+from guardrail.stores.base import SharedStore, SignedStore
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +84,7 @@ class Settings(BaseSettings):
     )
 
     app_dir: Path | None = None
-    """Folder from which modules of one's own are imported, before all others; the working directory is none."""
+    """Folder from which modules of one's own are imported, before all others; the working directory is none by itself."""
     model: Annotated[str, AfterValidator(known_model)] | None = None
     """`bundled`; `bundled-denoised`, behind the bundled denoiser; a hub id, or the folder of a model in Hugging Face
     format; `chat:` and the id of a LangChain chat model, as `chat:openai:gpt-4o`; or `module:object`. There is no
@@ -221,7 +230,7 @@ class Settings(BaseSettings):
 
     def make_replicas(self) -> list[VisionLanguageModel]:
         """Load the model that is to be smoothed, once per GPU where `device` does not say which and it runs here."""
-        if self.model is not None and (self.model.startswith(CHAT) or is_named(self.model)):
+        if self.model is not None and (self.model.startswith(CHAT) or self._own("model")):
             return [self.make_model()]
         import torch
 
@@ -242,7 +251,12 @@ class Settings(BaseSettings):
                 "no model is named: set GUARDRAIL_MODEL to a hub id or folder (or to 'bundled' for demonstrations)"
             )
         options = self.model_options.get_secret_value()
-        if own := self._own("model"):
+        own, chat = self._own("model"), self.model.startswith(CHAT)
+        if own or chat:
+            where = () if self.oracle in ASKING_LOCALLY else ("device", "dtype")
+            how = () if chat else ("max_new_tokens", "temperature")
+            self._refuse_lost("model", "model_revision", *where, *how, "batch_size")
+        if own:
             model: VisionLanguageModel = own.make(options, VisionLanguageModel)
             return model
         return make_model(
@@ -268,6 +282,7 @@ class Settings(BaseSettings):
             raise ConfigurationError("no oracle is named: set GUARDRAIL_ORACLE, for instance to 'refusal'")
         options = self.oracle_options.get_secret_value()
         if own := self._own("oracle"):
+            self._refuse_lost("oracle", "oracle_model", "oracle_revision")
             oracle: Oracle | RepresentativeOracle = own.make(options, Oracle, RepresentativeOracle)
             return oracle
         asked = Asked(self.oracle_model, self.oracle_revision, self.device, self.dtype)
@@ -317,7 +332,12 @@ class Settings(BaseSettings):
             )
         options = self.store_options.get_secret_value()
         if own := self._own("store"):
+            self._refuse_lost("store", "certificate_ttl", "redis_timeout")
             store: CertificateStore = own.make(options, CertificateStore)
+            if not isinstance(store, SignedStore):
+                self._refuse_lost("store", "signing_keys")
+            elif signer := self.make_signer():
+                store.sign_by(signer)
             return store
         if self.redis_url is None:
             return called(MemoryStore, options, "store", ttl=self.certificate_ttl)
@@ -338,16 +358,35 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: there is no such module, or it fails.
         """
-        return tuple(own.imported() for setting in ("model", "oracle", "store") if (own := self._own(setting)))
+        first = named_first(self.oracle, self.oracle_options.get_secret_value())
+        named = (self._own("model"), self._own("oracle"), first, self._own("store"))
+        return tuple(own.imported() for own in named if own is not None)
 
-    def _own(self, setting: str) -> Named | None:
-        """Return the object that a setting names as `module:object`, with its folder on the path."""
-        name = getattr(self, setting)
-        if not is_named(name):
-            return None
+    def owns(self, setting: Literal["model", "oracle", "store"]) -> bool:
+        """Whether the part is made for each guard, which closes it; an object of one's own module outlives guards.
+
+        Raises:
+            ConfigurationError: there is no such module, or it fails.
+        """
+        own = self._own(setting)
+        return own is None or own.makes
+
+    def _own(self, setting: Literal["model", "oracle", "store"]) -> Named | None:
+        """Return the object that a setting names as `module:object`; its folder, if any, is on the path then."""
         if self.app_dir is not None:
             put_on_path(self.app_dir)
+        name: str | None = getattr(self, setting)
+        if name is None or not is_named(name) or (setting == "model" and Path(name).exists()):
+            return None
         return Named(setting, name)
+
+    def _refuse_lost(self, setting: str, *names: str) -> None:
+        """Raise for settings that are set and cannot reach the part that another one names."""
+        if lost := [name for name in names if name in self.model_fields_set and getattr(self, name) not in {None, ()}]:
+            raise ConfigurationError(
+                f"{', '.join(lost)} cannot reach {setting} = {getattr(self, setting)!r}: put it into the table "
+                f"{setting}_options"
+            )
 
     def make_budget(self, store: CertificateStore) -> DrawBudget | None:
         """Return the clients' budget, kept where the certificates are; None where it is not limited."""

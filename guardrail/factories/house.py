@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CHAT = "chat:"
 """Begins the name of a chat model: what follows is its id for LangChain's `init_chat_model`."""
+ASKING_LOCALLY = frozenset({"safeguard", "equivalence"})
+"""The oracles that may ask a local model, which runs where `device` and `dtype` say."""
 Options = Mapping[str, Any]
 
 
@@ -128,6 +130,12 @@ def make_oracle(name: str, options: Options, asked: Asked) -> Oracle | Represent
     return _ORACLES[known_oracle(name)](options, asked)
 
 
+def named_first(name: str | None, options: Options) -> Named | None:
+    """Return the object of one's own that an oracle's options name, to be asked first."""
+    first = options.get("first") if name == "equivalence" else None
+    return Named(_FIRST, first) if isinstance(first, str) and is_named(first) else None
+
+
 def known_model(name: str) -> str:
     """Return the name of a model, if settings could know it.
 
@@ -212,10 +220,8 @@ def _first(name: str | None) -> Oracle | None:
         case "refusal":
             return _refusal({}, Asked())
     if not is_named(name):
-        raise ConfigurationError(
-            f"oracle_options.first is {name!r}: name bundled, refusal, or your own 'module:object'"
-        )
-    first: Oracle = Named("oracle_options.first", name).make({}, Oracle)
+        raise ConfigurationError(f"{_FIRST} is {name!r}: name bundled, refusal, or your own 'module:object'")
+    first: Oracle = Named(_FIRST, name).make({}, Oracle)
     return first
 
 
@@ -270,6 +276,7 @@ def _chat(name: str, options: Options, setting: str, **defaults: object) -> tupl
         ) from None
 
 
+_FIRST = "oracle_options.first"
 _ID = "id for LangChain, as 'openai:gpt-4o'"
 _ORACLES: dict[str, Callable[[Options, Asked], Oracle | RepresentativeOracle]] = {
     "bundled": lambda options, _: called(bundled_oracle, options, "oracle"),

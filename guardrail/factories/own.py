@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,6 +25,8 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 _MARK = "__guardrail_factory__"
+_FOLDERS: set[Path] = set()
+"""Folders that settings named."""
 _NAMED = re.compile(r"(?!chat:)[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
@@ -38,7 +41,7 @@ def factory(function: F) -> F:
     """
     if not inspect.isroutine(function) or inspect.iscoroutinefunction(function):
         raise ConfigurationError(f"a factory is a plain function that returns what it made, got {function!r:.80}")
-    setattr(function, _MARK, True)
+    setattr(function, _MARK, function)  # itself: functools.wraps copies marks onto what nobody has marked
     return function
 
 
@@ -49,6 +52,7 @@ def is_named(name: str | None) -> bool:
 
 def put_on_path(folder: Path) -> None:
     """Let modules be imported from a folder, before all others."""
+    _FOLDERS.add(folder)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
@@ -83,6 +87,16 @@ class Named:
         """
         return Imported(self.name, _file(self._module()))
 
+    @property
+    def makes(self) -> bool:
+        """Whether it is a function, which makes an object for whoever asks; else the object belongs to its module.
+
+        Raises:
+            ConfigurationError: there is no such module, or it fails.
+        """
+        with self._explained():
+            return inspect.isroutine(getattr(self._module(), self._attribute, None))
+
     def make(self, options: Mapping[str, object], *kinds: type) -> Any:  # noqa: ANN401 - one of the kinds
         """Return the object, or what it makes of the options if it is a factory.
 
@@ -94,8 +108,15 @@ class Named:
             ConfigurationError: it cannot be found, is a class or a function that is not marked, does not take these
                 options, fails, or does not fulfil the protocol.
         """
-        module, name = self._module(), self.name.partition(":")[2]
-        where = str(_file(module) or module.__name__)
+        with self._explained():
+            return self._made(self._module(), options, kinds)
+
+    @property
+    def _attribute(self) -> str:
+        return self.name.partition(":")[2]
+
+    def _made(self, module: ModuleType, options: Mapping[str, object], kinds: tuple[type, ...]) -> Any:  # noqa: ANN401
+        name, where = self._attribute, str(_file(module) or module.__name__)
         if not hasattr(module, name):
             public = [one for one in vars(module) if not one.startswith("_")]
             near = get_close_matches(name, public, 3) or public[:10]
@@ -104,9 +125,9 @@ class Named:
         if inspect.isclass(found):
             raise self._refusal(f"in {where} it is a class: name an instance, or a function marked @guardrail.factory")
         if inspect.isroutine(found):
-            if getattr(found, _MARK, None) is not True:
+            if getattr(found, _MARK, None) is not getattr(found, "__func__", found):
                 raise self._refusal(f"in {where} it is a function without a mark: write @guardrail.factory above it")
-            found = self._made(found, options)
+            found = called(found, options, self.setting, typed=False)
         elif options:
             raise self._refusal(f"{self.setting}_options are for a factory, and it is a {type(found).__name__}")
         lacking = {kind.__name__: [one for one in _members(kind) if not hasattr(found, one)] for kind in kinds}
@@ -117,22 +138,29 @@ class Named:
 
     def _module(self) -> ModuleType:
         name = self.name.partition(":")[0]
+        if _in_working_directory(top := name.partition(".")[0]):
+            raise self._refusal(
+                f"module {top} is in the working directory, which is not searched: set app_dir (GUARDRAIL_APP_DIR) to "
+                f"{Path.cwd()}, or name that in PYTHONPATH"
+            )
         try:
             return importlib.import_module(name)
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - one's own code raises anything
             if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-                raise self._refusal(_not_found(str(error.name))) from error
+                raise self._refusal(_not_found(str(error.name))) from None
             harmless = isinstance(error, ImportError | SyntaxError | NameError | AttributeError)  # holds no secret
             said = f"{type(error).__name__}: {error}" if harmless else type(error).__name__
-            raise self._refusal(f"module {name} fails when it is imported, at {_place(error)}: {said}") from error
+            raise self._refusal(f"module {name} fails when it is imported, at {_place(error)}: {said}") from None
 
-    def _made(self, function: Callable[..., object], options: Mapping[str, object]) -> Any:  # noqa: ANN401 - unchecked yet
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say where one's own code failed, and nothing of the error beside: its text may hold secrets."""
         try:
-            return called(function, options, self.setting, typed=False)
+            yield
         except GuardrailError:
             raise
-        except Exception as error:
-            raise self._refusal(f"it failed: {type(error).__name__} at {_place(error)}") from error
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - one's own code raises anything
+            raise self._refusal(f"it failed: {type(error).__name__} at {_place(error)}") from None
 
     def _refusal(self, why: str) -> ConfigurationError:
         return ConfigurationError(f"{self.setting} = {self.name!r} cannot be used: {why}")
@@ -181,13 +209,29 @@ def _complaint(wrong: ErrorDetails, known: list[str], given: Mapping[str, object
     if wrong["type"] == "missing":
         return f"{name} is missing"
     if wrong["type"] != "extra_forbidden":
-        got = f", got {wrong['input']!r:.80}" if isinstance(wrong["input"], str | int | float) else ""
-        return f"{name}: {wrong['msg'].removeprefix('Value error, ')}{got}"
+        return f"{name}: {wrong['msg'].removeprefix('Value error, ')}, got a {type(wrong['input']).__name__}"
     if name in given:
         return f"{name} is set beside the options, not among them"
     near = get_close_matches(name, known, 1)
     meant = f" (did you mean {near[0]}?)" if near else f": it takes {', '.join(known) or 'none'}"
     return f"there is no {name!r}{meant}"
+
+
+def _in_working_directory(module: str) -> bool:
+    """Whether a module would be found in the working directory only because Python puts that on its path by itself.
+
+    It does so for `python -c` and `python -m`, once and first; any other entry for it was somebody's wish.
+    """
+    main = sys.modules["__main__"]
+    by_itself = not sys.flags.safe_path and (main.__spec__ is not None or not hasattr(main, "__file__"))
+    if module in sys.modules or not by_itself:
+        return False
+    here = Path.cwd().resolve()
+    if here in {folder.resolve() for folder in _FOLDERS} or sum(Path(one).resolve() == here for one in sys.path) > 1:
+        return False
+    spec = importlib.util.find_spec(module)
+    folders = () if spec is None else spec.submodule_search_locations or (spec.origin or "",)
+    return any(Path(one).resolve().parent == here for one in folders)
 
 
 def _not_found(module: str) -> str:
