@@ -72,13 +72,16 @@ def unreachable_target(smoothing: Smoothing, rule: ClassRule, target: float | No
     )
 
 
-def check_oracle_error(smoothing: Smoothing, tested: tuple[str, ...], oracle: str) -> None:
+def check_oracle_error(smoothing: Smoothing, tested: tuple[str, ...], oracle: str, model: str) -> None:
     """Refuse an error model of another oracle, about no class under test, or about no class in particular.
+
+    Labels of another model or population are refused too, unless `Smoothing.transfer` accepts them.
 
     Args:
         smoothing: whose error model is looked at.
         tested: the classes under test; none where one is selected per request.
         oracle: name of the oracle in use.
+        model: name of the model in use.
 
     Raises:
         ConfigurationError: as said.
@@ -88,6 +91,18 @@ def check_oracle_error(smoothing: Smoothing, tested: tuple[str, ...], oracle: st
         return
     if error.measured_on not in {None, oracle}:
         raise ConfigurationError(f"the oracle error was measured on oracle {error.measured_on}, this one is {oracle}")
+    if any(labels.oracle is None for labels in error.rests_on):
+        raise ConfigurationError(
+            f"the oracle error rests on labels that name no oracle, so nobody knows whether it is {oracle}: count them "
+            "with LabelledAnswers.count(oracle=...)"
+        )
+    if (elsewhere := error.elsewhere(model, smoothing.population)) and not smoothing.transfer:
+        raise ConfigurationError(
+            f"the oracle error was measured on {elsewhere}: that its rates hold here is an assumption (transfer) that "
+            "no alpha covers. Label this model's answers, and name their population by Smoothing(population=...); or "
+            "accept the assumption by Smoothing(transfer=True) (`transfer = true` under [smoothing]), and every "
+            "certificate warns of it"
+        )
     if tested and error.about is not None and error.about not in tested:
         raise ConfigurationError(f"the oracle error is about class {error.about!r}; the classes tested are {tested}")
     if len(tested) != 1 and error.about is None and isinstance(error, ClassConditionalError):

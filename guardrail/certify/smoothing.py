@@ -42,7 +42,8 @@ class SmoothedClassifier:
         smoothing: noise, budget, α, and what is assumed about the oracle's errors.
 
     Raises:
-        ConfigurationError: the oracle has no class to certify.
+        ConfigurationError: the oracle has no class to certify; or the oracle error was measured on another oracle, or
+            on another model or population without `Smoothing.transfer`.
         ContradictedAssumptionError: the oracle error assumes independent errors, and this oracle repeats its
             judgement for an equal answer.
     """
@@ -71,7 +72,7 @@ class SmoothedClassifier:
                 f"model {model.name} pays for {limit} draws a certificate, samples takes {smoothing.samples} and "
                 f"selecting a class {self.most_draws - smoothing.samples}: lower them, or raise max_draws"
             )
-        check_oracle_error(smoothing, self._rule.tested if self._rule else (), oracle.name)
+        check_oracle_error(smoothing, self._rule.tested if self._rule else (), oracle.name, model.name)
 
     def certify(
         self,
