@@ -102,7 +102,7 @@ def assemble(run: Run, request: Request, smoothing: Smoothing, model: str) -> Ce
         alpha_draws=smoothing.alpha_draws,
         alpha_oracle=smoothing.alpha_oracle,
         class_rule=run.design.rule.name,
-        oracle_error=_stated(about, elsewhere := smoothing.transferred(leader, model)),
+        oracle_error=_stated(about, elsewhere := smoothing.transferred(model)),
         image_sha256=request.hashes,
         resolution=request.sizes,
         prompt_sha256=request.prompt.digest,

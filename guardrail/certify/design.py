@@ -96,7 +96,7 @@ def check_oracle_error(smoothing: Smoothing, tested: tuple[str, ...], oracle: st
             f"the oracle error rests on labels that name no oracle, so nobody knows whether it is {oracle}: count them "
             "with LabelledAnswers.count(oracle=...)"
         )
-    if (elsewhere := error.elsewhere(model, smoothing.population)) and not smoothing.transfer:
+    if (elsewhere := smoothing.transferred(model)) and not smoothing.transfer:
         raise ConfigurationError(
             f"the oracle error was measured on {elsewhere}: that its rates hold here is an assumption (transfer) that "
             "no alpha covers. Label this model's answers, and name their population by Smoothing(population=...); or "

@@ -97,10 +97,9 @@ class Smoothing(BaseModel):
         """Return the error model, if it speaks of this class."""
         return self.oracle_error if self.oracle_error and self.oracle_error.about in {None, tested} else None
 
-    def transferred(self, tested: str, model: str) -> str | None:
-        """Say in what the labels about this class are of another model or population; None: in nothing."""
-        error = self.error_about(tested)
-        return error.elsewhere(model, self.population) if error else None
+    def transferred(self, model: str) -> str | None:
+        """Say in what the oracle error's labels are of another model or population; None: in nothing."""
+        return self.oracle_error.elsewhere(model, self.population) if self.oracle_error else None
 
     def required_q(self, tested: str, radius: float) -> float:
         """Return the lower bound on q that brings the radius of a class to this one; 1 if none does."""

@@ -200,9 +200,7 @@ class _ErrorModel(BaseModel, ABC):
                 "rates estimated from labels are bounds with probability below 1: alpha_oracle must be > 0"
             )
         if self.labels is not None and not self._follows_from(self.labels):
-            raise ValueError(
-                f"{self.name} claims more than its labels show: make it by from_labelled, or without labels"
-            )
+            raise ValueError(f"{self.name} claims more than its labels show: use from_labelled")
         return self
 
     def _follows_from(self, labels: LabelledAnswers) -> bool:  # noqa: ARG002

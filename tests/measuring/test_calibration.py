@@ -415,13 +415,14 @@ class TestUse:
             Guard(CoinVLM(1.0, name=model), ORACLE, smoothing=there)
         accepted = there.model_copy(update={"transfer": True})
         picture = InputImage(np.full((2, 2, 3), 128, np.uint8))
-        for threshold in (-100.0, 5.6):
-            certificate = SmoothedClassifier(HalfSpaceVLM(threshold, name=model), ORACLE, accepted).certify(
-                picture, "?"
-            )
+        for threshold in (-100.0, 5.3):
+            vlm = HalfSpaceVLM(threshold, name=model)
+            certificate = SmoothedClassifier(vlm, ORACLE, accepted).certify(picture, "?")
             (warning,) = (said for said in certificate.warnings if said.startswith("transfer"))
             assert re.search(difference, warning)
             assert re.search(f"transfer: .*{difference}", certificate.oracle_error)
+        harmful = SmoothedClassifier(HalfSpaceVLM(100.0, name=model), ORACLE, accepted).certify(picture, "?")
+        assert any(said.startswith("transfer") for said in harmful.warnings), "its alpha was shared with the labels too"
 
     def test_transfer_by_settings(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GUARDRAIL_ORACLE_ERROR", str(path))
