@@ -18,12 +18,13 @@ from guardrail.certify.class_rules import ClassRule
 from guardrail.certify.design import Design, check_oracle_error, unreachable_target
 from guardrail.certify.noise import NoiseStream
 from guardrail.certify.options import Smoothing
-from guardrail.errors import ConfigurationError, PromptError
+from guardrail.digests import digest_of
+from guardrail.errors import ConfigurationError, GuardrailError, PromptError
 from guardrail.images.pictures import ImageLimits, ImageSource, list_sources
 from guardrail.models.base import Answer, Draw, ModelTraits, VisionLanguageModel, ask, past
 from guardrail.oracles.base import FAILED, Judgements, Oracle, SelectingOracle, fix, judges_afresh
 from guardrail.prompts import Prompt
-from guardrail.request import Request, digest_of
+from guardrail.request import Request
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,9 @@ class SmoothedClassifier:
             QueueFullError: as many draws wait for the model as may.
             OracleError: the oracle cannot judge at all.
             concurrent.futures.CancelledError: called off (`guardrail.callers.asking`), between two looks.
+
+        Where draws or judgements cannot be had again, what fails or is called off after a look raises nothing: that
+        look decides, as at a deadline.
         """
         return self.run(self.request(images, prompt, target_radius, limits=limits), deadline)
 
@@ -115,8 +119,16 @@ class SmoothedClassifier:
         run = self._select(request, deadline)
         draws = self.draws(request, range(self.smoothing.samples))
         for look in run.design.bound.looks:
-            new = self._answer(draws[len(run.answers) : look], deadline)
-            labels = run.judged.of(run.oracle, new, request.prompt, deadline)
+            try:
+                new = self._answer(draws[len(run.answers) : look], deadline)
+                labels = run.judged.of(run.oracle, new, request.prompt, deadline)
+            except (CancelledError, GuardrailError) as error:
+                if self.repeats or not run.looks:
+                    raise
+                # A look was a chance, and draws that cannot be had again would make another: what it showed stands.
+                logger.warning("draws ended after look %d, which decides: %s", run.looks[-1], error)
+                run.stop = "deadline"
+                break
             late = any(answer.failed == "deadline" for answer in new) or (past(deadline) and FAILED in labels)
             if late and run.looks:  # the last look whose draws are all in and judged is the last
                 run.uncounted_tokens += sum(answer.tokens for answer in new)
@@ -148,8 +160,8 @@ class SmoothedClassifier:
         target = self.smoothing.target_radius if target_radius is None else target_radius
         if target is not None and not 0.0 <= target < float("inf"):
             raise ConfigurationError(f"target_radius must be a finite number of at least 0, got {target}")
-        context, at = self.context(prompt, target), self.model.resolution
-        return Request(sources, limits, prompt, context, target, at, self.smoothing.max_side, hashes)
+        contexts, at = (self.context(prompt, target), self.context(prompt.visible, target)), self.model.resolution
+        return Request(sources, limits, prompt, *contexts, target, at, self.smoothing.max_side, hashes)
 
     def draws(
         self, request: Request, indices: Iterable[int], purpose: Literal["estimation", "selection"] = "estimation"
@@ -163,6 +175,11 @@ class SmoothedClassifier:
         smoothing = self.smoothing.model_dump_json(exclude={"key"})
         names = (self.model.name, self.oracle.name, smoothing, repr(target_radius))
         return digest_of(part.encode() for part in (str(CERTIFICATE_VERSION), prompt.digest, *names)).hex()
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a request that is asked again gets the same draws and judgements; else asking is another chance."""
+        return ModelTraits.of(self.model).repeats_draws and not judges_afresh(self.oracle)
 
     @property
     def most_draws(self) -> int:
