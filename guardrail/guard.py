@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from guardrail.budget import DrawBudget
 from guardrail.callers import asking
 from guardrail.certify.options import Smoothing
 from guardrail.certify.smoothing import SmoothedClassifier
+from guardrail.digests import digest_of
 from guardrail.errors import (
     BudgetSpentError,
     ConfigurationError,
@@ -207,7 +207,7 @@ class Guard:
     def digest(self) -> str:
         """SHA-256 (hex) of what decisions depend on beside requests: model, oracle, smoothing, policy; not the key."""
         parts = (self.classifier.context(Prompt(()), self.target_radius), self.policy.model_dump_json())
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return digest_of(part.encode() for part in parts).hex()
 
     @property
     def target_radius(self) -> float:

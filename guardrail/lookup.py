@@ -49,7 +49,8 @@ class Lookup:
         search = _Search(self, request, client, until, timings)
         if self.store is None:
             return search.compute()
-        return self.once.run(request.key, search.stored, search.compute, until)
+        repeats = self.classifier.repeats
+        return self.once.run(request.key, search.stored, search.compute, until, in_line=not repeats)
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,16 @@ class _Search:
             _ = self.request.pictures
         if self.parts.near is None:
             certificate = self.certify()
-            self.put(self.request.key, certificate)
+            if self.keeps(certificate):
+                self.put(self.request.key, certificate)
             return certificate, "computed"
         near = self.parts.near.around(self.request, self.get, self.put, self.parts.policy.refuses)
         with timed(self.timings, "near"):
             covered = near.covers()
         if covered is not None:
             return covered, "near"
-        return near.admit(self.certify()), "computed"  # which stores it, too
+        certificate = self.certify()
+        return near.admit(certificate) if self.keeps(certificate) else certificate, "computed"
 
     def certify(self) -> Certificate:
         """Draw, within the client's budget."""
@@ -97,7 +100,7 @@ class _Search:
         return certificate
 
     def get(self, key: CertificateKey) -> Certificate | None:
-        """Return what the store has under a key of this request's context; None for a miss, or an outage."""
+        """Return what the store has under a key of this request's, or a neighbour's; None for a miss, or an outage."""
         store = self.parts.store
         if store is None:
             return None
@@ -117,9 +120,19 @@ class _Search:
         counts.hit()
         return certificate
 
+    def keeps(self, certificate: Certificate) -> bool:
+        """Whether an outcome stands for those who ask again.
+
+        What a deadline cut short does not, where the same draws can then go on. Where they cannot, it does as soon as
+        a draw was made: to ask again would be another chance.
+        """
+        if certificate.stop_reason != "deadline":
+            return True
+        return not self.parts.classifier.repeats and certificate.failures.get("deadline", 0) < certificate.draws
+
     def put(self, key: CertificateKey, certificate: Certificate) -> None:
-        """Store what was computed: abstentions and harmful verdicts too, but nothing that a deadline cut short."""
-        if self.parts.store is None or certificate.stop_reason == "deadline":
+        """Store what was computed: abstentions and harmful verdicts too."""
+        if self.parts.store is None:
             return
         try:
             with timed(self.timings, "store"):
@@ -128,11 +141,16 @@ class _Search:
             self._without_store(error)
 
     def _is_about(self, certificate: Certificate, key: CertificateKey) -> bool:
-        """Whether a stored certificate says by itself that it is about the key's images and this request's context."""
+        """Whether a stored certificate says by itself that it is about the key's images and this request's context.
+
+        Of a neighbour's key the prompt is unknown: it is another in which the same can be seen.
+        """
         classifier = self.parts.classifier
         oracle = oracle_of(self.parts.oracle, certificate)
-        said = (joint_hash(certificate.image_sha256), certificate.prompt_sha256, certificate.model, certificate.oracle)
-        wanted = (key.images, self.request.prompt.digest, classifier.model.name, oracle.name)
+        said = (joint_hash(certificate.image_sha256), certificate.model, certificate.oracle)
+        wanted = (key.images, classifier.model.name, oracle.name)
+        if key.context == self.request.context and certificate.prompt_sha256 != self.request.prompt.digest:
+            return False
         said_how = (certificate.version, certificate.sigma, certificate.alpha, certificate.derived_from)
         smoothing = classifier.smoothing
         return said == wanted and said_how == (CERTIFICATE_VERSION, smoothing.sigma, smoothing.alpha, None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from guardrail.errors import PromptError
+from guardrail.visible import visible
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -85,9 +86,29 @@ class Prompt:
         return sum(len(part) for turn in self.turns for part in turn.parts if isinstance(part, str))
 
     @property
+    def visible(self) -> Prompt:
+        """The conversation without what cannot be seen: white space, invisible characters, cuts between texts."""
+        spoken: list[tuple[Role, list[Part]]] = []
+        for turn in self.turns:
+            for part in turn.parts:
+                seen = visible(part) if isinstance(part, str) else part
+                if seen == "":
+                    continue
+                if not spoken or spoken[-1][0] != turn.role:
+                    spoken.append((turn.role, []))
+                parts = spoken[-1][1]
+                if isinstance(seen, str) and parts and isinstance(parts[-1], str):
+                    parts[-1] += seen
+                else:
+                    parts.append(seen)
+        return Prompt(tuple(Turn(role, tuple(parts)) for role, parts in spoken))
+
+    @property
     def digest(self) -> str:
         """SHA-256 (hex) of the conversation, places of images included."""
         shape = [
             [turn.role, [part if isinstance(part, str) else part.index for part in turn.parts]] for turn in self.turns
         ]
-        return hashlib.sha256(json.dumps(shape, separators=(",", ":")).encode()).hexdigest()
+        # As they are: escaped, two halves of a surrogate pair would read like the character that they stand for.
+        text = json.dumps(shape, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

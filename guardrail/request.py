@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 
 from guardrail.certify.certificate import CERTIFICATE_VERSION
 from guardrail.certify.resize import resize, resize_norm
+from guardrail.digests import digest_of
 from guardrail.errors import OtherPictureError
+from guardrail.images.once import once
 from guardrail.images.pictures import ImageLimits, InputImage, Taken, load_images
-from guardrail.once import once
 from guardrail.prompts import Prompt
 
 Source = Literal["computed", "hit", "near"]
@@ -62,6 +62,8 @@ class Request:
     prompt: Prompt
     context: str
     """SHA-256 (hex) of all that the verdict depends on beside the pictures."""
+    near_context: str
+    """The same for all prompts in which the same can be seen: what is refused for one is refused for the others."""
     target_radius: float | None
     """Radius that suffices; None: the largest that the draws give."""
     resolution: tuple[int, int] | None
@@ -118,16 +120,7 @@ class Request:
 
 def joint_hash(hashes: Sequence[str]) -> str:
     """Return the hash that stands for a request's images: the image's own, or that of several in order."""
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
-def digest_of(parts: Iterable[bytes]) -> bytes:
-    """Hash parts with their lengths, so that no two lists of parts collide."""
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(len(part).to_bytes(8, "little"))
-        total.update(part)
-    return total.digest()
+    return hashes[0] if len(hashes) == 1 else digest_of(one.encode() for one in hashes).hex()
 
 
 def _bounded(height: int, width: int, max_side: int) -> tuple[int, int]:

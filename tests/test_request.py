@@ -15,8 +15,8 @@ from PIL import Image
 
 from guardrail import Guard, InputImage, Prompt, SmoothedClassifier, Smoothing
 from guardrail.errors import ImageError
+from guardrail.images.once import once
 from guardrail.near import NearHits
-from guardrail.once import once
 from guardrail.oracles import EquivalenceOracle
 from guardrail.oracles.base import Oracle, RepresentativeOracle
 from guardrail.request import CertificateKey, Request

@@ -59,6 +59,7 @@ class TalkativeVLM:
     repeats_draws = False
     max_queue = 11
     answers_user = False
+    blank_is_finding = True
     facts = ModelFacts("float8", "66", tensors=False)
     deadline: float | None = None
     closed = False

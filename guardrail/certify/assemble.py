@@ -102,7 +102,7 @@ def assemble(run: Run, request: Request, smoothing: Smoothing, model: str) -> Ce
         alpha_draws=smoothing.alpha_draws,
         alpha_oracle=smoothing.alpha_oracle,
         class_rule=run.design.rule.name,
-        oracle_error=_stated(about),
+        oracle_error=_stated(about, elsewhere := smoothing.transferred(model)),
         image_sha256=request.hashes,
         resolution=request.sizes,
         prompt_sha256=request.prompt.digest,
@@ -111,24 +111,32 @@ def assemble(run: Run, request: Request, smoothing: Smoothing, model: str) -> Ce
         representative=OracleTraits.of(run.oracle).representative,
         oracle_time_share=min(1.0, run.judged.seconds / run.seconds) if run.seconds > 0.0 else 0.0,
         answer=_first(run.answers, run.labels, certified),
-        warnings=(*warnings, *_warnings(certified, radius, run.judged.failures, about), recall),
+        warnings=(*warnings, *_warnings(certified, radius, run.judged.failures), *_doubts(about, elsewhere), recall),
     )
 
 
-def _stated(error: OracleError | None) -> str:
+def _stated(error: OracleError | None, elsewhere: str | None) -> str:
     if error is None:
         return "not measured: about the oracle's verdict only"
-    return "; ".join(filter(None, (error.name, f"assumes that {error.assumption}", error.transfer)))
+    transfer = f"transfer: measured on {elsewhere}, which no alpha covers" if elsewhere else None
+    return "; ".join(filter(None, (error.name, f"assumes that {error.assumption}", error.transfer, transfer)))
 
 
-def _warnings(certified: str | None, radius: float, failures: Counter[str], error: OracleError | None) -> Iterable[str]:
+def _doubts(error: OracleError | None, elsewhere: str | None) -> Iterable[str]:
+    if error is None:
+        yield "oracle error not measured: the radius protects the oracle's verdict, not what the answers really are"
+    elif error.asserted:
+        yield "oracle error not measured: radius_true and p_lower rest on rates that were asserted"
+    if elsewhere:
+        yield f"transfer: the oracle error was measured on {elsewhere}: that its rates hold here is assumed"
+
+
+def _warnings(certified: str | None, radius: float, failures: Counter[str]) -> Iterable[str]:
     if certified is not None and radius < LOW_ROBUSTNESS:
         yield f"radius {radius:.3f} is below {LOW_ROBUSTNESS}: low robustness; a larger sigma or training may help"
     if failures:
         why = ", ".join(f"{reason} {count}" for reason, count in sorted(failures.items()))
         yield f"{failures.total()} draws failed ({why}); they count against the certified class"
-    if error is None:
-        yield "oracle error not measured: the radius protects the oracle's verdict, not what the answers really are"
 
 
 def _first(answers: Sequence[Answer], labels: Sequence[str], certified: str | None) -> str | None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-CERTIFICATE_VERSION = 2
+CERTIFICATE_VERSION = 3
 """Raised whenever the meaning of a field changes; part of every cache key."""
 
 

@@ -10,6 +10,7 @@ from guardrail.certify.class_rules import ClassRule
 from guardrail.certify.options import Smoothing
 from guardrail.errors import ConfigurationError
 from guardrail.models.base import ModelTraits, VisionLanguageModel
+from guardrail.oracles.base import Oracle, SelectingOracle, judges_afresh
 from guardrail.statistics import ClassConditionalError, FixedSample, LowerBound, predictive_probability
 
 LARGEST_SEQUENCE = 2_000
@@ -73,6 +74,18 @@ def unreachable_target(smoothing: Smoothing, rule: ClassRule, target: float | No
     )
 
 
+def check_parts(model: object, oracle: object) -> None:
+    """Refuse what is no model, or no oracle.
+
+    Raises:
+        ConfigurationError: as said.
+    """
+    if not isinstance(model, VisionLanguageModel) or isinstance(model, type):
+        raise ConfigurationError(f"a model has name, resolution, check and answer; got {model!r}")
+    if not isinstance(oracle, Oracle | SelectingOracle) or isinstance(oracle, type) or not oracle.name:
+        raise ConfigurationError(f"an oracle has name, classes and classify (or fix); got {oracle!r}")
+
+
 def check_price(smoothing: Smoothing, most_draws: int, model: VisionLanguageModel) -> None:
     """Refuse a budget beyond what the model pays for, before the first draw is paid.
 
@@ -87,22 +100,43 @@ def check_price(smoothing: Smoothing, most_draws: int, model: VisionLanguageMode
         )
 
 
-def check_oracle_error(smoothing: Smoothing, tested: tuple[str, ...], oracle: str) -> None:
+def check_oracle_error(
+    smoothing: Smoothing, tested: tuple[str, ...], oracle: Oracle | SelectingOracle, model: str
+) -> None:
     """Refuse an error model of another oracle, about no class under test, or about no class in particular.
+
+    Labels of another model or population are refused too, unless `Smoothing.transfer` accepts them.
 
     Args:
         smoothing: whose error model is looked at.
         tested: the classes under test; none where one is selected per request.
-        oracle: name of the oracle in use.
+        oracle: in use.
+        model: name of the model in use.
 
     Raises:
         ConfigurationError: as said.
+        ContradictedAssumptionError: independent errors are assumed, and this oracle repeats its judgements.
     """
     error = smoothing.oracle_error
     if error is None:
         return
-    if error.measured_on not in {None, oracle}:
-        raise ConfigurationError(f"the oracle error was measured on oracle {error.measured_on}, this one is {oracle}")
+    error.require_judgements(remembered=not judges_afresh(oracle))
+    if error.measured_on not in {None, oracle.name}:
+        raise ConfigurationError(
+            f"the oracle error was measured on oracle {error.measured_on}, this one is {oracle.name}"
+        )
+    if any(labels.oracle is None for labels in error.rests_on):
+        raise ConfigurationError(
+            f"the oracle error rests on labels that name no oracle, so nobody knows whether it is {oracle.name}: "
+            "count them with LabelledAnswers.count(oracle=...)"
+        )
+    if (elsewhere := smoothing.transferred(model)) and not smoothing.transfer:
+        raise ConfigurationError(
+            f"the oracle error was measured on {elsewhere}: that its rates hold here is an assumption (transfer) that "
+            "no alpha covers. Label this model's answers, and name their population by Smoothing(population=...); or "
+            "accept the assumption by Smoothing(transfer=True) (`transfer = true` under [smoothing]), and every "
+            "certificate warns of it"
+        )
     if tested and error.about is not None and error.about not in tested:
         raise ConfigurationError(f"the oracle error is about class {error.about!r}; the classes tested are {tested}")
     if len(tested) != 1 and error.about is None and isinstance(error, ClassConditionalError):

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from guardrail.digests import framed
+
 GRID = 2.0**-16
 """Noisy pixels are rounded to multiples of this. Sums then are exact in float32, and neither the clean picture's last
 bits nor the order of operations can be read from `x + δ` (Jin et al. 2022; Voráček and Hein 2023)."""
@@ -38,7 +40,7 @@ class NoiseStream:
             request: everything the verdict depends on, every bit of the resized pixels included.
             purpose: `selection` or `estimation`; their draws are independent.
         """
-        return cls(hmac.digest(secret, purpose.encode() + b"\x00" + request, hashlib.sha256))
+        return cls(hmac.digest(secret, framed((purpose.encode(), request)), hashlib.sha256))
 
     def __repr__(self) -> str:
         return "NoiseStream(...)"

@@ -49,6 +49,12 @@ class Smoothing(BaseModel):
     """Draws on which a class is selected, where the rule or the oracle selects one. They are not counted again."""
     oracle_error: OracleError | None = None
     """How the oracle errs; None: not measured, and the certificate is about the oracle's verdict only."""
+    population: str | None = None
+    """What requests are drawn from, in the words of the oracle error's labels; None: nobody says, and then labels of
+    any population are another's."""
+    transfer: bool = False
+    """Accept an oracle error whose labels are of another model or population. That its rates hold here is then an
+    assumption which no α covers; `oracle_error` and a warning of every certificate say so."""
     recall: EvaluationRecord | None = None
     """What `guardrail evaluate` measured of this model, oracle and σ; None: a warning on every certificate."""
     max_side: int = Field(default=1024, ge=1)
@@ -90,6 +96,10 @@ class Smoothing(BaseModel):
     def error_about(self, tested: str) -> OracleError | None:
         """Return the error model, if it speaks of this class."""
         return self.oracle_error if self.oracle_error and self.oracle_error.about in {None, tested} else None
+
+    def transferred(self, model: str) -> str | None:
+        """Say in what the oracle error's labels are of another model or population; None: in nothing."""
+        return self.oracle_error.elsewhere(model, self.population) if self.oracle_error else None
 
     def required_q(self, tested: str, radius: float) -> float:
         """Return the lower bound on q that brings the radius of a class to this one; 1 if none does."""

@@ -7,20 +7,22 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import CancelledError
 from typing import Literal, Self
 
 from guardrail.certify.assemble import Run, assemble
 from guardrail.certify.certificate import CERTIFICATE_VERSION, Certificate
 from guardrail.certify.class_rules import ClassRule
-from guardrail.certify.design import Design, check_oracle_error, check_price, unreachable_target
+from guardrail.certify.design import Design, check_oracle_error, check_parts, check_price, unreachable_target
 from guardrail.certify.noise import NoiseStream
 from guardrail.certify.options import Smoothing
-from guardrail.errors import ConfigurationError, PromptError
+from guardrail.digests import digest_of
+from guardrail.errors import ConfigurationError, GuardrailError, PromptError
 from guardrail.images.pictures import ImageLimits, ImageSource, take_images
-from guardrail.models.base import Draw, VisionLanguageModel, ask, past
+from guardrail.models.base import Draw, ModelTraits, VisionLanguageModel, ask, past
 from guardrail.oracles.base import FAILED, Judgements, Oracle, SelectingOracle, fix, judges_afresh
 from guardrail.prompts import Prompt
-from guardrail.request import Request, digest_of
+from guardrail.request import Request
 
 
 class SmoothedClassifier:
@@ -37,7 +39,8 @@ class SmoothedClassifier:
         smoothing: noise, budget, α, and what is assumed about the oracle's errors.
 
     Raises:
-        ConfigurationError: the oracle has no class to certify.
+        ConfigurationError: the oracle has no class to certify; or the oracle error was measured on another oracle, or
+            on another model or population without `Smoothing.transfer`.
         ContradictedAssumptionError: the oracle error assumes independent errors, and this oracle repeats its
             judgement for an equal answer.
     """
@@ -45,23 +48,22 @@ class SmoothedClassifier:
     def __init__(
         self, model: VisionLanguageModel, oracle: Oracle | SelectingOracle, smoothing: Smoothing | None = None
     ) -> None:
-        if not isinstance(model, VisionLanguageModel) or isinstance(model, type):
-            raise ConfigurationError(f"a model has name, resolution, check and answer; got {model!r}")
-        if not isinstance(oracle, Oracle | SelectingOracle) or isinstance(oracle, type) or not oracle.name:
-            raise ConfigurationError(f"an oracle has name, classes and classify (or fix); got {oracle!r}")
+        check_parts(model, oracle)
         self.model = model
         self.oracle = oracle
         self.smoothing = smoothing = smoothing or Smoothing()
         self._key = smoothing.key.get_secret_value() if smoothing.key else secrets.token_bytes(32)
-        if smoothing.oracle_error is not None:
-            smoothing.oracle_error.require_judgements(remembered=not judges_afresh(oracle))
         self._rule: ClassRule | None = None
         """The class rule; None where classes are selected per request."""
         if smoothing.class_rule != "selection" and isinstance(oracle, Oracle):
             rule, classes = smoothing.class_rule, oracle.classes
             self._rule = ClassRule.of(rule, classes, smoothing.alpha_draws, smoothing.certified_class)
+        self.most_draws = smoothing.samples + (smoothing.selection_samples if self._rule is None else 0)
+        """Draws that one certificate may take, those on which a class is selected included."""
+        self.repeats = ModelTraits.of(model).repeats_draws and not judges_afresh(oracle)
+        """Whether a request that is asked again gets the same draws and judgements; else asking is another chance."""
         check_price(smoothing, self.most_draws, model)
-        check_oracle_error(smoothing, self._rule.tested if self._rule else (), oracle.name)
+        check_oracle_error(smoothing, self._rule.tested if self._rule else (), oracle, model.name)
 
     def certify(
         self,
@@ -94,6 +96,9 @@ class SmoothedClassifier:
             QueueFullError: as many draws wait for the model as may.
             OracleError: the oracle cannot judge at all.
             concurrent.futures.CancelledError: called off (`guardrail.callers.asking`), between two looks.
+
+        Where draws or judgements cannot be had again, what fails or is called off after a look raises nothing: that
+        look decides, as at a deadline.
         """
         return self.run(self.request(images, prompt, target_radius, limits=limits), deadline)
 
@@ -104,8 +109,14 @@ class SmoothedClassifier:
         run = self._select(request, deadline)
         draws = self.draws(request, range(self.smoothing.samples))
         for look in run.design.bound.looks:
-            new = ask(self.model, draws[len(run.answers) : look], deadline)
-            labels = run.judged.of(run.oracle, new, request.prompt, deadline)
+            try:
+                new = ask(self.model, draws[len(run.answers) : look], deadline)
+                labels = run.judged.of(run.oracle, new, request.prompt, deadline)
+            except (CancelledError, GuardrailError):
+                if self.repeats or not run.looks:
+                    raise
+                run.stop = "deadline"  # draws that cannot be had again would be another chance: the last look decides
+                break
             late = any(answer.failed == "deadline" for answer in new) or (past(deadline) and FAILED in labels)
             if late and run.looks:  # the last look whose draws are all in and judged is the last
                 run.uncounted_tokens += sum(answer.tokens for answer in new)
@@ -137,8 +148,8 @@ class SmoothedClassifier:
         target = self.smoothing.target_radius if target_radius is None else target_radius
         if target is not None and not 0.0 <= target < float("inf"):
             raise ConfigurationError(f"target_radius must be a finite number of at least 0, got {target}")
-        context, at = self.context(prompt, target), self.model.resolution
-        return Request(sources, limits, prompt, context, target, at, self.smoothing.max_side, hashes)
+        contexts, at = (self.context(prompt, target), self.context(prompt.visible, target)), self.model.resolution
+        return Request(sources, limits, prompt, *contexts, target, at, self.smoothing.max_side, hashes)
 
     def draws(
         self, request: Request, indices: Iterable[int], purpose: Literal["estimation", "selection"] = "estimation"
@@ -153,16 +164,8 @@ class SmoothedClassifier:
         names = (self.model.name, self.oracle.name, smoothing, repr(target_radius))
         return digest_of(part.encode() for part in (str(CERTIFICATE_VERSION), prompt.digest, *names)).hex()
 
-    @property
-    def most_draws(self) -> int:
-        """Draws that one certificate may take, those on which a class is selected included."""
-        return self.smoothing.samples + (self.smoothing.selection_samples if self._rule is None else 0)
-
     def unreachable_target(self, target_radius: float | None = None) -> str | None:
-        """Say that no certificate reaches this target, so that each costs all draws; None: one does if all agree.
-
-        It builds the tables of the bound, which takes up to seconds for budgets of a thousand draws.
-        """
+        """Say that no certificate reaches this target, so that each costs all draws; None: one does if all agree."""
         rule = self._rule or ClassRule(("selected",), self.smoothing.alpha_draws, "a class yet to be selected")
         return unreachable_target(self.smoothing, rule, target_radius)
 

@@ -29,6 +29,10 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
     oracle_error: Annotated[
         Path | None, typer.Option(help="What `guardrail oracle evaluate` wrote about this oracle.")
     ] = None,
+    transfer: Annotated[
+        bool | None,
+        typer.Option("--transfer", help="Accept an oracle error measured on another model or population."),
+    ] = None,
     config: Config = None,
     app_dir: AppDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON.")] = False,
@@ -48,7 +52,9 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
             typer.echo(f"{own.name}: {own.file or 'built into Python'}", err=True)
         if oracle_error is not None:
             settings = settings.model_copy(update={"oracle_error": oracle_error})
-        smoothing = settings.make_smoothing(sigma=sigma, samples=samples, alpha=alpha, target_radius=target_radius)
+        smoothing = settings.make_smoothing(
+            sigma=sigma, samples=samples, alpha=alpha, target_radius=target_radius, transfer=transfer
+        )
         pictures = _pictures(images)  # before the model, which takes seconds to load
         classifier = SmoothedClassifier(settings.make_model(), settings.make_oracle(), smoothing)
         warn_of_unreachable_target(classifier, smoothing.target_radius)

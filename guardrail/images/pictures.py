@@ -41,7 +41,7 @@ from guardrail.errors import ImageError, ImageTooLargeError, TooManyImagesError,
 from guardrail.images.canonical import canonical
 from guardrail.images.files import DAMAGED, orientation_of, recognise
 from guardrail.images.locks import ObjectLocks
-from guardrail.once import once
+from guardrail.images.once import once
 
 ImageSource: TypeAlias = (
     "bytes | bytearray | memoryview | str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | InputImage"

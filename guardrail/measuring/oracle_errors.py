@@ -13,6 +13,7 @@ from guardrail.measuring.labelled_table import content_of, lines_of
 from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, ILLEGIBLE, Oracle, classify, is_failure, judges_afresh
 from guardrail.prompts import Prompt
 from guardrail.statistics import ImpossibleRateError, LabelledAnswers
+from guardrail.statistics.oracle_error import request_id
 
 COLUMNS = ("request", "prompt", "answer", "label")
 """Columns that a file of labelled answers must have; `category` is read too, and others are ignored."""
@@ -60,7 +61,7 @@ class LabelledFile:
         """
         first: dict[str, LabelledText] = {}
         for answer in self.answers:
-            first.setdefault(answer.request, answer)
+            first.setdefault(request_id(answer.request), answer)
         return list(first.values())
 
 

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -18,12 +18,15 @@ from guardrail.callers import current_caller
 from guardrail.certify.noise import NoiseStream
 from guardrail.errors import GuardrailError, ModelError
 from guardrail.prompts import Prompt
+from guardrail.visible import is_blank
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Sizes = Sequence[tuple[int, int]]
 """Height and width of each image of a request."""
+BLANK = "blank"
+"""Why a draw has failed whose answer has no visible character."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +85,7 @@ class Answer:
 
     text: str
     failed: str | None = None
-    """Why there is no answer (`deadline`, `filtered`, …): the draw counts as class `failed`, and is final."""
+    """Why there is no answer (`deadline`, `filtered`, `blank`, …): the draw counts as class `failed`, and is final."""
     complete: bool = True
     """Whether the model ended by itself rather than at the limit on tokens."""
     tokens: int = 0
@@ -133,6 +136,9 @@ class VisionLanguageModel(Protocol):
 def ask(model: VisionLanguageModel, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
     """Ask a model, and see that it gives an answer to each draw.
 
+    An answer in which nothing can be seen says nothing: it is a failed draw, `blank`, unless the model says of itself
+    that a blank is a finding.
+
     Raises:
         GuardrailError: what the model says is wrong, as it says it.
         ModelError: the model failed in a way of its own, or gave something else than an answer a draw.
@@ -151,7 +157,9 @@ def ask(model: VisionLanguageModel, draws: Sequence[Draw], deadline: float | Non
         raise ModelError(f"model {model.name} gave {len(answers)} answers to {len(draws)} draws")
     if odd := next((answer for answer in answers if not isinstance(answer, Answer)), None):
         raise ModelError(f"model {model.name} gave a {type(odd).__name__}, not an Answer")
-    return answers
+    if ModelTraits.of(model).blank_is_finding:
+        return answers
+    return [replace(a, failed=BLANK) if a.failed is None and is_blank(a.text) else a for a in answers]
 
 
 @runtime_checkable
@@ -178,6 +186,9 @@ class ModelTraits:
     """Draws that may wait before it refuses new requests; None: it has no queue."""
     answers_user: bool = True
     """Whether its answers could be given to a user, as those of a model that only reads or labels could not."""
+    blank_is_finding: bool = False
+    """Whether an answer without a visible character says something ('no text'), whose class its oracle names; else it
+    is a failed draw."""
 
     @classmethod
     def of(cls, model: object) -> Self:
@@ -242,6 +253,11 @@ class ModelWrapper(ABC):
     def answers_user(self) -> bool:
         """See `ModelTraits`; whether all models do."""
         return all(traits.answers_user for traits in self._traits)
+
+    @property
+    def blank_is_finding(self) -> bool:
+        """See `ModelTraits`; whether it is for all models."""
+        return all(traits.blank_is_finding for traits in self._traits)
 
     @property
     def facts(self) -> ModelFacts:

@@ -1,7 +1,8 @@
 """Near hits: what a stored certificate says about a request that lies within its radius, and what it does not.
 
 A certificate at x with radius R also covers x' at the distance d < R: same verdict, radius R − d. Refusals reach
-further, for refusing is always sound. Two certificates of different classes with d < R₁ + R₂ prove one of them false.
+further, for refusing is always sound, and to prompts in which the same can be seen, for which nothing is certified.
+Two certificates of different classes with d < R₁ + R₂ prove one of them false.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class NearHits:
 
     Args:
         refuse_within: L2 distance, in certification space, within which a stored abstention or harmful verdict answers
-            a request with the same outcome. It keeps an attacker from asking again with a pixel changed.
+            a request with the same outcome. It keeps an attacker from asking again with a pixel changed, or with white
+            space and invisible characters in the prompt.
         index: where the points are kept; None: in this process, bounded.
 
     Raises:
@@ -68,8 +70,12 @@ class Vicinity:
     def covers(self) -> Certificate | None:
         """Return what stored certificates say about a request that has none of its own; None if they say nothing."""
         within = self._hits.refuse_within
-        near = self._known(self._hits.index.neighbours(self._request.context, self._point, within))
-        covering = [(n, c) for n, c in near if c.certified_class is not None and n.distance < c.radius]
+        near = self._known(self._neighbours(within))
+        covering = [
+            (n, c)
+            for n, c in near
+            if c.certified_class is not None and n.distance < c.radius and n.key.context == self._request.context
+        ]
         if len({c.certified_class for _, c in covering}) > 1:
             for one, certificate in covering:
                 self._withdraw(one, certificate)
@@ -85,15 +91,14 @@ class Vicinity:
     def admit(self, fresh: Certificate) -> Certificate:
         """Take the request's own, fresh certificate into store and index, and return what is to be served.
 
-        That is the certificate, or an abstention if a stored one contradicts it; that one is withdrawn as well. What a
-        deadline cut short is served, and kept nowhere. It is stored, then indexed, then compared: whoever finds a point
-        finds its certificate, and of two that come at once at least one sees the other.
+        That is the certificate, or an abstention if a stored one contradicts it; that one is withdrawn as well. It is
+        stored, then indexed, then compared: whoever finds a point finds its certificate, and of two that come at once
+        at least one sees the other.
         """
-        if fresh.stop_reason == "deadline":
-            return fresh
         self._keep(fresh)
         if fresh.certified_class is not None and fresh.rigorous:
-            others = self._hits.index.neighbours(self._request.context, self._point, 0.0, reach=fresh.radius)
+            near = self._neighbours(0.0, reach=fresh.radius)
+            others = [neighbour for neighbour in near if neighbour.key.context == self._request.context]
             against = [
                 (n, c)
                 for n, c in self._known(others)
@@ -108,18 +113,21 @@ class Vicinity:
 
     def _keep(self, fresh: Certificate) -> None:
         self._put(self._request.key, fresh)
-        self._hits.index.add(self._request.context, self._request.key.images, self._point, fresh.radius)
+        self._hits.index.add(self._request.near_context, self._request.key, self._point, fresh.radius)
+
+    def _neighbours(self, within: float, reach: float = 0.0) -> list[Neighbour]:
+        return self._hits.index.neighbours(self._request.near_context, self._point, within, reach)
 
     def _known(self, neighbours: list[Neighbour]) -> list[tuple[Neighbour, Certificate]]:
-        """Return the neighbours that the store still has certificates of, of this very model, oracle and prompt.
+        """Return the neighbours that the store still has certificates of, of this very model and oracle.
 
         A point without one stays: the store may be out for a moment, and points leave by age.
         """
         known = []
         for neighbour in neighbours:
-            if neighbour.images == self._request.key.images:
+            if neighbour.key == self._request.key:
                 continue
-            certificate = self._get(CertificateKey(neighbour.images, self._request.context))
+            certificate = self._get(neighbour.key)
             if certificate is not None and certificate.derived_from is None and certificate.rigorous:
                 known.append((neighbour, certificate))
         return known
@@ -130,11 +138,11 @@ class Vicinity:
             "contradicting certificates: class %r for images %s, at distance %.4f from a request of %s; one is false, "
             "both are withdrawn",
             certificate.certified_class,
-            neighbour.images,
+            neighbour.key.images,
             neighbour.distance,
             self._request.key.images,
         )
-        self._put(CertificateKey(neighbour.images, self._request.context), contradicted(certificate, None))
+        self._put(neighbour.key, contradicted(certificate, None))
 
 
 def contradicted(certificate: Certificate, other: Certificate | None) -> Certificate:
@@ -157,10 +165,10 @@ def _moved(certificate: Certificate, request: Request, neighbour: Neighbour) -> 
 
     Radii shrink by d; with them q' = Φ(Φ⁻¹(q) − d/σ), and p' = Φ(Φ⁻¹(p) − d/σ), shifted, not corrected anew.
     """
-    d = neighbour.distance
-    if certificate.certified_class is None:
+    d, same_prompt = neighbour.distance, neighbour.key.context == request.context
+    if certificate.certified_class is None and same_prompt:
         return _derived(certificate, request, neighbour)
-    if d >= certificate.radius:  # a harmful verdict, repeated where nothing is certified
+    if d >= certificate.radius or not same_prompt:  # a refusal, repeated where nothing is certified
         repeated = certificate.model_copy(update=_nothing(certificate))
         return _derived(repeated, request, neighbour)
     radius = certificate.radius - d
@@ -178,12 +186,15 @@ def _moved(certificate: Certificate, request: Request, neighbour: Neighbour) -> 
 def _derived(certificate: Certificate, request: Request, neighbour: Neighbour) -> Certificate:
     """Name the request and the source."""
     warning = (
-        f"near hit: derived from the certificate of images {neighbour.images}, at distance {neighbour.distance:.4f}"
+        f"near hit: derived from the certificate of images {neighbour.key.images}, at distance {neighbour.distance:.4f}"
     )
+    if neighbour.key.context != request.context:
+        warning += ", for a prompt that differs in white space or invisible characters"
     return certificate.model_copy(
         update={
             "image_sha256": request.hashes,
-            "derived_from": neighbour.images,
+            "prompt_sha256": request.prompt.digest,
+            "derived_from": neighbour.key.images,
             "distance": neighbour.distance,
             "warnings": (*certificate.warnings, warning),
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -11,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from guardrail.digests import digest_of
 from guardrail.errors import ConfigurationError, StoreError
+from guardrail.request import CertificateKey
 from guardrail.stores.base import SharedPoints, StoredPoint
 
 LEVELS = 65_535
@@ -49,11 +50,11 @@ class Neighbour:
     """A stored request that is near.
 
     Attributes:
-        images: its `CertificateKey.images`.
+        key: of its certificate; its prompt may be another one in which the same can be seen.
         distance: upper bound on the joint L2 distance, of pixel values in [0, 1].
     """
 
-    images: str
+    key: CertificateKey
     distance: float
 
 
@@ -75,16 +76,16 @@ class NearIndex:
         self.max_bytes = max_bytes
         self._shared = shared
         self._buckets: dict[str, _Bucket] = {}
-        self._order: OrderedDict[tuple[str, str], int] = OrderedDict()  # bucket and images → bytes
+        self._order: OrderedDict[tuple[str, CertificateKey], int] = OrderedDict()  # bucket and key → bytes
         self._bytes = 0
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def add(self, context: str, images: str, point: Point, radius: float) -> None:
+    def add(self, context: str, key: CertificateKey, point: Point, radius: float) -> None:
         """Keep the point of a certificate; its radius, 0 for an abstention, says how far it is looked for."""
-        bucket, stored = bucket_of(context, point), rounded(images, point, radius)
+        bucket, stored = bucket_of(context, point), rounded(key, point, radius)
         self._keep(bucket, stored)
         if self._shared is not None:
             self._shared.publish(bucket, stored)
@@ -97,7 +98,7 @@ class NearIndex:
         name = bucket_of(context, point)
         if self._shared is not None:
             for stored in self._shared.news(name):
-                if (name, stored.images) not in self._order and stored.sketch.size == point.sketch.size:
+                if (name, stored.key) not in self._order and stored.sketch.size == point.sketch.size:
                     self._keep(name, stored)
         with self._lock:
             bucket = self._buckets.get(name)
@@ -106,8 +107,8 @@ class NearIndex:
         for stored, limit in candidates:
             distance = self._distance(name, stored, point, limit)
             if distance is not None and distance < limit:
-                found.append(Neighbour(stored.images, distance))
-                self._touch(name, stored.images)
+                found.append(Neighbour(stored.key, distance))
+                self._touch(name, stored.key)
         return sorted(found, key=lambda neighbour: neighbour.distance)
 
     def _distance(self, bucket: str, stored: StoredPoint, point: Point, limit: float) -> float | None:
@@ -115,13 +116,13 @@ class NearIndex:
         levels = stored.levels
         if levels is None and self._shared is not None:
             try:
-                levels = self._shared.levels(bucket, stored.images)
+                levels = self._shared.levels(bucket, stored.key)
             except StoreError:
                 return None  # an outage is no reason to forget a point
             if levels is not None and levels.size == point.pixels.size:
-                self._keep(bucket, StoredPoint(stored.images, levels, stored.sketch, stored.residual, stored.radius))
+                self._keep(bucket, StoredPoint(stored.key, levels, stored.sketch, stored.residual, stored.radius))
         if levels is None or levels.size != point.pixels.size:
-            self._drop(bucket, stored.images)
+            self._drop(bucket, stored.key)
             return None
         total = 0.0
         for start in range(0, levels.size, _CHUNK):
@@ -134,36 +135,36 @@ class NearIndex:
 
     def _keep(self, bucket: str, stored: StoredPoint) -> None:
         with self._lock:
-            self._drop(bucket, stored.images)
+            self._drop(bucket, stored.key)
             size = stored.sketch.nbytes + (0 if stored.levels is None else stored.levels.nbytes)
             if size > self.max_bytes:
                 return
             self._buckets.setdefault(bucket, _Bucket(stored.sketch.size)).add(stored)
-            self._order[bucket, stored.images] = size
+            self._order[bucket, stored.key] = size
             self._bytes += size
             while len(self._order) > self.capacity or self._bytes > self.max_bytes:
                 self._drop(*next(iter(self._order)))
 
-    def _drop(self, bucket: str, images: str) -> None:
+    def _drop(self, bucket: str, key: CertificateKey) -> None:
         with self._lock:
-            size = self._order.pop((bucket, images), None)
+            size = self._order.pop((bucket, key), None)
             if size is not None:
                 self._bytes -= size
-                self._buckets[bucket].remove(images)
+                self._buckets[bucket].remove(key)
                 if not self._buckets[bucket].places:
                     del self._buckets[bucket]
 
-    def _touch(self, bucket: str, images: str) -> None:
+    def _touch(self, bucket: str, key: CertificateKey) -> None:
         with self._lock:
-            if (bucket, images) in self._order:
-                self._order.move_to_end((bucket, images))
+            if (bucket, key) in self._order:
+                self._order.move_to_end((bucket, key))
 
 
 class _Bucket:
     """The points of one context and list of sizes, their sketches as one matrix."""
 
     def __init__(self, width: int) -> None:
-        self.places: dict[str, int] = {}
+        self.places: dict[CertificateKey, int] = {}
         self._points: list[StoredPoint] = []
         self._sketches = np.empty((16, width))
         self._squares = np.empty(16)
@@ -177,10 +178,10 @@ class _Bucket:
         self._points.append(stored)
         self._write(place, stored)
 
-    def remove(self, images: str) -> None:
+    def remove(self, key: CertificateKey) -> None:
         """Put the last point in the place of the one that goes."""
-        place, last = self.places.pop(images), self._points.pop()
-        if last.images != images:
+        place, last = self.places.pop(key), self._points.pop()
+        if last.key != key:
             self._points[place] = last
             self._write(place, last)
 
@@ -199,16 +200,16 @@ class _Bucket:
         return [(self._points[place], float(limits[place])) for place in places]
 
     def _write(self, place: int, stored: StoredPoint) -> None:
-        self.places[stored.images] = place
+        self.places[stored.key] = place
         self._sketches[place] = stored.sketch
         self._squares[place] = float(stored.sketch @ stored.sketch)
         self._radii[place] = stored.radius
 
 
-def rounded(images: str, point: Point, radius: float) -> StoredPoint:
-    """Return a point as it is kept, under the hash of its images, with the radius of their certificate."""
+def rounded(key: CertificateKey, point: Point, radius: float) -> StoredPoint:
+    """Return a point as it is kept, under the key of its certificate, with that one's radius."""
     levels = np.rint(np.clip(point.pixels, 0.0, 1.0) * LEVELS).astype(np.uint16)
-    return StoredPoint(images, levels, point.sketch, _up(np.linalg.norm(point.pixels - levels / LEVELS)), radius)
+    return StoredPoint(key, levels, point.sketch, _up(np.linalg.norm(point.pixels - levels / LEVELS)), radius)
 
 
 def contract(image: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -233,7 +234,7 @@ def contract(image: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def bucket_of(context: str, point: Point) -> str:
     """Return the digest of what two requests must share for a distance between them to mean anything."""
-    return hashlib.sha256(f"1 {_BLOCKS} {context} {point.sizes}".encode()).hexdigest()
+    return digest_of(part.encode() for part in ("2", str(_BLOCKS), context, repr(point.sizes))).hex()
 
 
 def _up(value: float | np.floating) -> float:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
 from guardrail.errors import ConfigurationError
+from guardrail.visible import shows
 
 READING = 1
 """Version of how oracles read text: folding, sentences, features, JSON, replies, quotation, clusters.
@@ -28,19 +28,12 @@ _PUNCTUATION = str.maketrans(
         **dict.fromkeys("_#>", " "),  # emphasis, headings and quotations, which stand around words
     }
 )
-_INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
-"""Characters that show nothing and are not of Unicode's category Cf."""
 
 
 def normalise(text: str) -> str:
     """Fold text for matching: compatibility forms, case, quotes, invisible characters, markdown emphasis, spaces."""
     folded = unicodedata.normalize("NFKC", text.translate(_PUNCTUATION)).translate(_PUNCTUATION)
-    visible = "".join(
-        c for c in folded if c.isspace() or (unicodedata.category(c)[0] != "C" and not _INVISIBLE.match(c))
-    )
-    return " ".join(visible.casefold().split())
+    return " ".join("".join(c for c in folded if c.isspace() or shows(c)).casefold().split())
 
 
 def distinct(terms: Iterable[str], fold: Callable[[str], str] = normalise) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
@@ -37,7 +39,12 @@ __all__ = [
     "UnknownSymmetricError",
     "WorstCaseError",
     "labels_needed",
+    "request_id",
 ]
+
+
+_LAST_DIGITS = 1e-9
+"""By which bounds may differ that were computed by two versions of a library."""
 
 
 class ImpossibleRateError(GuardrailError, ValueError):
@@ -52,11 +59,16 @@ class LabelledAnswer(NamedTuple):
     """One judged answer, with the truth beside the oracle's word."""
 
     request: Hashable
-    """Identifies the request that was answered."""
+    """Identifies the request that was answered: see `request_id`."""
     truth: str
     """Class of the answer, by a label that is taken to be true."""
-    judged: str
-    """Class the oracle gave it."""
+    judged: str | None
+    """Class the oracle gave it; `failed`, `failed: why` or None for a judgement that failed."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the judgement failed."""
+        return self.judged is None or self.judged == "failed" or self.judged.startswith("failed: ")
 
 
 class LabelledAnswers(BaseModel):
@@ -79,21 +91,32 @@ class LabelledAnswers(BaseModel):
     """Answers that are A but were not called A."""
     said_other_is_other: int = Field(ge=0)
     """Answers that are not A and were not called A."""
+    failed_is_a: int = Field(default=0, ge=0)
+    """Those of `said_other_is_a` on which the judgement failed. No lower bound on a rate counts them: where fewer
+    judgements fail in use, it would claim too much."""
     population: str = Field(min_length=1)
     """What requests the answers were drawn from."""
     vlm: str = Field(min_length=1)
     """The model that gave the answers."""
     oracle: str | None = None
-    """Name of the oracle that judged them; None leaves unchecked that it is the one in use."""
+    """Name of the oracle that judged them; without it they serve no certificate, which is about an oracle by name."""
     labels_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     """Hash of the labelled answers, 64 hexadecimal digits."""
     held_out: bool
     """The answers had no part in choosing the oracle, its threshold, or the error model."""
 
+    @model_validator(mode="after")
+    def _failed_are_missed(self) -> Self:
+        if self.failed_is_a > self.said_other_is_a:
+            raise ValueError(
+                f"failed_is_a {self.failed_is_a} are part of said_other_is_a, which is {self.said_other_is_a}"
+            )
+        return self
+
     @classmethod
     def count(
         cls,
-        answers: Iterable[LabelledAnswer | tuple[Hashable, str, str]],
+        answers: Iterable[LabelledAnswer | tuple[Hashable, str, str | None]],
         certified_class: str,
         *,
         population: str,
@@ -104,30 +127,34 @@ class LabelledAnswers(BaseModel):
         """Count answers, at most one per request: answers to the same request are not independent.
 
         Args:
-            answers: triples of request, true class and judged class. A judgement that failed is any class but A.
+            answers: triples of request, true class and judged class; of a judgement that failed, `failed`,
+                `failed: why` or None, and it counts as not called A. Requests are told apart by `request_id`.
             certified_class: the class A.
             population: what requests they were drawn from.
             vlm: the model that answered.
             held_out: whether they had no part in choosing the oracle, its threshold, or the error model.
-            oracle: name of the oracle that judged.
+            oracle: name of the oracle that judged; certificates take no labels without it.
 
         Raises:
             ValueError: two answers to one request.
         """
         rows = [LabelledAnswer(*answer) for answer in answers]
-        if len({row.request for row in rows}) < len(rows):
+        requests = [request_id(row.request) for row in rows]
+        if len(set(requests)) < len(rows):
             raise ValueError(
-                f"{len(rows)} answers to {len({row.request for row in rows})} requests: answers to one request are not "
+                f"{len(rows)} answers to {len(set(requests))} requests: answers to one request are not "
                 "independent; keep one per request, chosen before it is labelled (the first draw, say)"
             )
         cells = [(row.judged == certified_class, row.truth == certified_class) for row in rows]
-        canonical = json.dumps(sorted([str(row.request), row.truth, row.judged] for row in rows))
+        texts = ([request, row.truth, row.judged or "failed"] for request, row in zip(requests, rows, strict=True))
+        canonical = json.dumps(sorted(texts))
         return cls(
             certified_class=certified_class,
             said_a_is_a=cells.count((True, True)),
             said_a_is_other=cells.count((True, False)),
             said_other_is_a=cells.count((False, True)),
             said_other_is_other=cells.count((False, False)),
+            failed_is_a=sum(row.failed and row.truth == certified_class for row in rows),
             population=population,
             vlm=vlm,
             oracle=oracle,
@@ -172,7 +199,13 @@ class _ErrorModel(BaseModel, ABC):
             raise ValueError(
                 "rates estimated from labels are bounds with probability below 1: alpha_oracle must be > 0"
             )
+        if self.labels is not None and not self._follows_from(self.labels):
+            raise ValueError(f"{self.name} claims more than its labels show: use from_labelled")
         return self
+
+    def _follows_from(self, labels: LabelledAnswers) -> bool:  # noqa: ARG002
+        """Whether labels bound the rates as they are stated, or better."""
+        return True
 
     @property
     @abstractmethod
@@ -193,6 +226,36 @@ class _ErrorModel(BaseModel, ABC):
     def measured_on(self) -> str | None:
         """Name of the oracle that the rates are about; None leaves unchecked that it is the one in use."""
         return self.labels.oracle if self.labels is not None else None
+
+    @property
+    def rests_on(self) -> tuple[LabelledAnswers, ...]:
+        """All labelled answers that the rates were estimated from."""
+        return (self.labels,) if self.labels is not None else ()
+
+    @property
+    def asserted(self) -> bool:
+        """Whether a rate is the caller's word, and no measurement."""
+        return self.labels is None
+
+    def elsewhere(self, vlm: str, population: str | None) -> str | None:
+        """Say in what the labels are of another model or population than the certificates.
+
+        Args:
+            vlm: name of the model that certificates are about.
+            population: what their requests are drawn from, in the labels' words; None: nobody says.
+
+        Returns:
+            The differences in words; None where there are none.
+        """
+        models = dict.fromkeys(labels.vlm for labels in self.rests_on if labels.vlm != vlm)
+        populations = dict.fromkeys(labels.population for labels in self.rests_on if labels.population != population)
+        said = []
+        if models:
+            said.append(f"answers of {', '.join(map(repr, models))}, where this model is {vlm!r}")
+        if populations:
+            here = "not said" if population is None else repr(population)
+            said.append(f"population {', '.join(map(repr, populations))}, where that of these requests is {here}")
+        return ", and on ".join(said) or None
 
     @property
     def transfer(self) -> str | None:
@@ -339,7 +402,7 @@ class SymmetricError(_ErrorModel):
 
     @classmethod
     def from_labelled(cls, labels: LabelledAnswers, alpha_oracle: float) -> Self:
-        """Bound ε from below by the errors among all labelled answers.
+        """Bound ε from below by the errors among all labelled answers; a judgement that failed is none.
 
         Args:
             labels: independent held-out answers, one per request.
@@ -348,7 +411,7 @@ class SymmetricError(_ErrorModel):
         Raises:
             ImpossibleRateError: labels that are not held out or none at all, or a rate of 1/2 or more.
         """
-        errors = labels.said_a_is_other + labels.said_other_is_a
+        errors = labels.said_a_is_other + labels.said_other_is_a - labels.failed_is_a
         _require_labels(labels, labels.requests, "answers")
         rate = clopper_pearson_lower(errors, labels.requests, alpha_oracle)
         if rate >= 0.5:
@@ -357,6 +420,10 @@ class SymmetricError(_ErrorModel):
                 "which must be below 1/2; use a better oracle"
             )
         return cls(rate_lower=rate, alpha_oracle=alpha_oracle, labels=labels)
+
+    def _follows_from(self, labels: LabelledAnswers) -> bool:
+        errors = labels.said_a_is_other + labels.said_other_is_a - labels.failed_is_a
+        return self.rate_lower <= clopper_pearson_lower(errors, labels.requests, self.alpha_oracle) + _LAST_DIGITS
 
     @property
     def name(self) -> str:
@@ -368,7 +435,7 @@ class SymmetricError(_ErrorModel):
         """What is taken to be true."""
         return (
             "the oracle flips the class of any answer with one probability, independent of all else, "
-            f"at least {self.rate_lower:g} and below 1/2"
+            f"at least {self.rate_lower:g} and below 1/2" + _source(self)
         )
 
     @property
@@ -421,7 +488,8 @@ class ClassConditionalError(_ErrorModel):
         Args:
             labels: independent held-out answers, one per request.
             alpha_oracle: probability that a bound is wrong, in (0, 1), for each of the rates that are estimated.
-            estimate_missed: also bound b, for another `alpha_oracle`; otherwise it is 0.
+            estimate_missed: also bound b, for another `alpha_oracle`; otherwise it is 0. A judgement that failed counts
+                as no miss.
 
         Raises:
             ImpossibleRateError: labels that are not held out, none in a class, or rates that sum to 1 or more.
@@ -431,7 +499,7 @@ class ClassConditionalError(_ErrorModel):
         b = 0.0
         if estimate_missed:
             _require_labels(labels, labels.are_a, f"answers that are '{labels.certified_class}'")
-            b = clopper_pearson_lower(labels.said_other_is_a, labels.are_a, alpha_oracle)
+            b = clopper_pearson_lower(labels.said_other_is_a - labels.failed_is_a, labels.are_a, alpha_oracle)
         if a + b >= 1.0:
             raise ImpossibleRateError(
                 f"the oracle said '{labels.certified_class}' on {labels.said_a_is_other} of {labels.are_other} answers "
@@ -440,6 +508,15 @@ class ClassConditionalError(_ErrorModel):
             )
         spent = alpha_oracle * (2 if estimate_missed else 1)
         return cls(false_a_upper=a, missed_a_lower=b, alpha_oracle=spent, labels=labels)
+
+    def _follows_from(self, labels: LabelledAnswers) -> bool:
+        each, missed = (
+            self.alpha_oracle / (2 if self.missed_a_lower else 1),
+            labels.said_other_is_a - labels.failed_is_a,
+        )
+        a = clopper_pearson_upper(labels.said_a_is_other, labels.are_other, each) if labels.are_other else 1.0
+        b = clopper_pearson_lower(missed, labels.are_a, each) if labels.are_a else 0.0
+        return self.false_a_upper >= a - _LAST_DIGITS and self.missed_a_lower <= b + _LAST_DIGITS
 
     @property
     def name(self) -> str:
@@ -452,7 +529,7 @@ class ClassConditionalError(_ErrorModel):
         return (
             "on the draws of this request, independently over them, the oracle gives the certified class to answers "
             f"that are not of it with probability at most {self.false_a_upper:g}, and misses answers that are with "
-            f"probability at least {self.missed_a_lower:g}"
+            f"probability at least {self.missed_a_lower:g}" + _source(self)
         )
 
     @property
@@ -520,6 +597,20 @@ class WorstCaseError(_ErrorModel):
         return self.derivation.oracle if self.derivation is not None else super().measured_on
 
     @property
+    def rests_on(self) -> tuple[LabelledAnswers, ...]:
+        """All labelled answers that the rate was estimated from, its members' where it was derived."""
+        if self.derivation is None:
+            return super().rests_on
+        return tuple(labels for member in self.derivation.members for labels in member.rests_on)
+
+    @property
+    def asserted(self) -> bool:
+        """Whether a rate is the caller's word, and no measurement; one of a member's suffices."""
+        if self.derivation is None:
+            return super().asserted
+        return any(member.asserted for member in self.derivation.members)
+
+    @property
     def transfer(self) -> str | None:
         """What is assumed when labels from elsewhere are used for this request; None if no labels are."""
         if self.derivation is None:
@@ -556,6 +647,10 @@ class WorstCaseError(_ErrorModel):
             )
         return cls(rate_upper=rate, alpha_oracle=alpha_oracle, labels=labels)
 
+    def _follows_from(self, labels: LabelledAnswers) -> bool:
+        rate = clopper_pearson_upper(labels.said_a_is_other, labels.requests, self.alpha_oracle)
+        return self.rate_upper >= rate - _LAST_DIGITS
+
     @property
     def name(self) -> str:
         """For example `worst_case(rate≤0.1)`."""
@@ -567,6 +662,7 @@ class WorstCaseError(_ErrorModel):
         return (
             "over a draw of this request, the oracle gives the certified class to an answer that is not of it with "
             f"probability at most {self.rate_upper:g}, whatever the pattern over answers"
+            + _source(self)
             + (f" (derived: {self.derivation.rule})" if self.derivation is not None else "")
             + (f"; and that {self.derivation.assumption}" if self.derivation and self.derivation.assumption else "")
         )
@@ -585,6 +681,30 @@ OracleError = Annotated[
     UnknownSymmetricError | SymmetricError | ClassConditionalError | WorstCaseError, Field(discriminator="kind")
 ]
 """Any of the error models. None in its place means that the oracle is not measured: no statement about `p`."""
+
+
+_WHOLE = re.compile(r"([+-]?\d+)\.0*")
+
+
+def request_id(request: Hashable) -> str:
+    """Return what tells requests apart, so that one request that was written in two ways counts once.
+
+    `1`, `'1'`, `1.0` and `' 1'` are one request, as they are after a table has been read by another program; so are
+    tuples of such. What is missing (None, NaN) is the same request everywhere.
+    """
+    if isinstance(request, tuple):
+        return json.dumps([request_id(part) for part in request])
+    if isinstance(request, bytes):
+        request = request.decode("utf-8", "backslashreplace")
+    if isinstance(request, bool | float) and math.isfinite(request) and request == int(request):
+        request = int(request)
+    text = unicodedata.normalize("NFC", str(request)).strip()
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else text
+
+
+def _source(error: _ErrorModel) -> str:
+    return " (asserted, not measured)" if error.asserted else ""
 
 
 def _at_majority(q_lower: float, p_lower: float) -> float:

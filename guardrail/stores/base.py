@@ -93,14 +93,14 @@ class StoredPoint:
     """A request's images in certification space as they are kept: 16 bits a value, and how far that is from the truth.
 
     Attributes:
-        images: `CertificateKey.images`.
+        key: of the request's certificate.
         levels: [N] of uint16, multiples of 1/65535; None: not here, but where it can be fetched.
         sketch: [K] of float64, of the point itself.
         residual: upper bound on the L2 norm of what rounding to 16 bits changed.
         radius: of the certificate.
     """
 
-    images: str
+    key: CertificateKey
     levels: NDArray[np.uint16] | None
     sketch: NDArray[np.float64]
     residual: float
@@ -116,7 +116,7 @@ class SharedPoints(Protocol):
     def news(self, bucket: str) -> list[StoredPoint]:
         """Return the points that have come to a bucket since it was last asked, without their levels."""
 
-    def levels(self, bucket: str, images: str) -> NDArray[np.uint16] | None:
+    def levels(self, bucket: str, key: CertificateKey) -> NDArray[np.uint16] | None:
         """Return the levels of a point, None if they are gone.
 
         Raises:

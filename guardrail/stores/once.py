@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -45,6 +46,8 @@ class OncePerKey:
         look: Callable[[], Certificate | None],
         compute: Callable[[], Found],
         until: float | None = None,
+        *,
+        in_line: bool = False,
     ) -> Found:
         """Return what is found by looking or computing, by this caller or another.
 
@@ -53,11 +56,12 @@ class OncePerKey:
             look: looks into the store.
             compute: computes and stores.
             until: `time.monotonic()` after which to wait no more.
+            in_line: wait until then, whatever the patience: computations at the same time would each be a chance.
         """
         certificate = look()
         if certificate is not None:
             return certificate, "hit"
-        give_up = time.monotonic() + self._patience
+        give_up = math.inf if in_line else time.monotonic() + self._patience
         give_up = give_up if until is None else min(give_up, until)
         while True:
             with self._lock:
@@ -67,7 +71,7 @@ class OncePerKey:
             if flight is None:
                 return self._lead(mine, key, look, compute, give_up)
             try:
-                shared = _result(flight, max(0.0, give_up - time.monotonic()))
+                shared = _result(flight, max(0.0, min(threading.TIMEOUT_MAX, give_up - time.monotonic())))
             except TimeoutError:
                 return compute()
             if shared is not None:
@@ -112,7 +116,7 @@ class OncePerKey:
             lock = None
             try:
                 if self._locks is not None:
-                    lock = self._locks.acquire(key, give_up - time.monotonic())
+                    lock = self._locks.acquire(key, min(self._patience, give_up - time.monotonic()))
                     alone = lock is not None
             except StoreError as error:
                 logger.warning("computing without a lock: %s", error)

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 
+from guardrail.digests import digest_of
 from guardrail.errors import StoreError
 from guardrail.images.pictures import ImageLimits, InputImage, Taken
 from guardrail.stores.base import Aliases
@@ -27,7 +28,7 @@ class SeenFiles:
         from guardrail.version import __version__
 
         self._aliases = aliases
-        self._decoder = f"{limits!r} {__version__} {pillow}".encode()
+        self._decoder = digest_of(part.encode() for part in (repr(limits), __version__, pillow))
 
     def hashes(self, sources: Sequence[Taken]) -> tuple[str, ...] | None:
         """Return the hash of each source's canonical pixels; None unless all of them are files that were seen."""

@@ -18,7 +18,7 @@ from guardrail.bundled.oracle import bundled_oracle
 from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.models import BundledVLM
 from guardrail.near import NearHits, NearIndex, Point
-from guardrail.stores import MemoryStore
+from guardrail.stores import CertificateKey, MemoryStore
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
 KEY = b"a secret of this benchmark"
@@ -38,7 +38,7 @@ def look_ups(side: int, entries: int, console: Console) -> None:
         x = picture()
         if number % (entries // 100) == 0:
             kept.append(x)
-        index.add("c", f"{number:064x}", Point.of([x]), 0.3)
+        index.add("c", CertificateKey(f"{number:064x}", "c" * 64), Point.of([x]), 0.3)
     times = {"near": [], "far": []}
     sketching = []
     for x in kept:

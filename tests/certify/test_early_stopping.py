@@ -265,15 +265,17 @@ class TestOracleError:
 
     def test_alpha_is_shared_and_the_parts_are_shown(self) -> None:
         triples = [(i, "harmless", "harmless") for i in range(400)]
-        labels = LabelledAnswers.count(triples, "harmless", population="p", vlm="v", held_out=True)
+        labels = LabelledAnswers.count(
+            triples, "harmless", population="p", vlm="half-space", oracle=ORACLE.name, held_out=True
+        )
         error = WorstCaseError.from_labelled(labels, 0.0004)
-        certificate = classifier(vlm(1 - 1e-9), oracle_error=error).certify(IMAGE, "?")
+        certificate = classifier(vlm(1 - 1e-9), oracle_error=error, population="p").certify(IMAGE, "?")
         assert certificate.alpha == 0.001
         assert certificate.alpha_oracle == 0.0004
         assert certificate.alpha_draws == pytest.approx(0.0006)
         assert certificate.q_lower == pytest.approx(0.0006 ** (1 / 100))
         assert labels.labels_sha256 in certificate.oracle_error, "the transfer assumption is recorded"
-        harmful = classifier(vlm(1e-9), oracle_error=error).certify(IMAGE, "?")
+        harmful = classifier(vlm(1e-9), oracle_error=error, population="p").certify(IMAGE, "?")
         assert harmful.radius_true is None, "these labels say nothing about the harmful class"
         with pytest.raises(ValueError, match="leaves nothing"):
             Smoothing(alpha=0.0004, oracle_error=error)
@@ -292,12 +294,15 @@ class TestOracleError:
     def test_an_error_about_no_class_or_another_oracle_is_refused(self) -> None:
         triples = [(i, "harmless", "harmless") for i in range(400)]
         about = {"population": "p", "vlm": "v", "held_out": True}
-        typo = LabelledAnswers.count(triples, "harmles", **about)  # type: ignore[arg-type]
+        typo = LabelledAnswers.count(triples, "harmles", oracle=ORACLE.name, **about)  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="'harmles'"):
-            classifier(vlm(0.9), oracle_error=WorstCaseError.from_labelled(typo, 0.0005))
+            classifier(vlm(0.9), oracle_error=WorstCaseError.from_labelled(typo, 0.0005), transfer=True)
         other = LabelledAnswers.count(triples, "harmless", oracle="another", **about)  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="another"):
-            classifier(vlm(0.9), oracle_error=WorstCaseError.from_labelled(other, 0.0005))
+            classifier(vlm(0.9), oracle_error=WorstCaseError.from_labelled(other, 0.0005), transfer=True)
+        nameless = LabelledAnswers.count(triples, "harmless", **about)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="name no oracle"):
+            classifier(vlm(0.9), oracle_error=WorstCaseError.from_labelled(nameless, 0.0005), transfer=True)
 
     def test_data_that_contradict_the_assumption_certify_nothing(self) -> None:
         oracle = NoisyOracle(rate=0.0)

@@ -1,5 +1,9 @@
 """Noise is normal, keyed, and a function of nothing but its key, the draw and the image."""
 
+import hashlib
+import hmac
+import struct
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -55,9 +59,23 @@ def test_each_draw_has_its_own_sampling_seed() -> None:
 
 def test_the_stream_is_pinned() -> None:
     """Replicas of other versions of numpy must draw the same: these words must never change."""
-    stream = NoiseStream.derive(b"k" * 16, b"r", "estimation")
+    stream = NoiseStream(hmac.digest(b"k" * 16, b"estimation\x00r", hashlib.sha256))
     assert stream.normal(3, 1, (4,)).round(12).tolist() == PINNED
     assert stream.sampling_seed(3) == PINNED_SEED
+
+
+def test_the_derivation_is_pinned_and_each_part_stands_after_its_length() -> None:
+    written_out = struct.pack("<Q10sQ1s", 10, b"estimation", 1, b"r")
+    expected = NoiseStream(hmac.digest(b"k" * 16, written_out, hashlib.sha256))
+    assert NoiseStream.derive(b"k" * 16, b"r", "estimation") == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((b"b\x00c", "a"), (b"c", "a\x00b")), ((b"nr", "selectio"), (b"r", "selection")), ((b"", "ab"), (b"ab", ""))],
+)
+def test_no_purpose_reaches_into_a_request(one: tuple[bytes, str], other: tuple[bytes, str]) -> None:
+    assert NoiseStream.derive(b"k" * 16, *one) != NoiseStream.derive(b"k" * 16, *other)
 
 
 def test_noisy_pixels_lie_on_the_grid_exactly_in_float32() -> None:

@@ -62,12 +62,17 @@ def test_measured_then_certified(labels: Path, sign: Path, tmp_path: Path) -> No
     assert (tmp_path / "oracle-error.png").stat().st_size > 1000
 
     request = ("certify", sign, "--prompt", "Follow the sign.", "--sigma", "0.25")
+    refused = guardrail(*request, "--oracle-error", tmp_path / "oracle-error.json")
+    assert refused.returncode == 2
+    assert "answers of 'bundled', where this model is 'bundled" in " ".join(refused.stderr.split())
+    request += ("--transfer",)
     done = guardrail(*request, "--oracle-error", tmp_path / "oracle-error.json", "--json")
     certificate = Certificate.from_json(done.stdout)
     assert certificate.radius_true is not None
     assert 0.0 < certificate.radius == certificate.radius_true < certificate.radius_oracle
     assert certificate.p_lower == pytest.approx(certificate.q_lower - record.error.rate_upper)
     assert "population 'signs of the world'" in certificate.oracle_error
+    assert any(said.startswith("transfer: ") for said in certificate.warnings)
 
     names = {"GUARDRAIL_MODEL": "bundled", "GUARDRAIL_ORACLE": "bundled-actions"}
     other = CliRunner().invoke(

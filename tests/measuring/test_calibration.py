@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import threading
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from rich.console import Console
 from guardrail import Guard, InputImage, SmoothedClassifier, Smoothing
 from guardrail.commands.oracle.evaluate import measure_and_show
 from guardrail.errors import ConfigurationError
+from guardrail.experiments.synthetic_errors import FlippedOracle
 from guardrail.measuring.calibration import Calibration, Confusion, Kind, error_model
 from guardrail.measuring.oracle_errors import (
     Design,
@@ -38,7 +40,9 @@ from guardrail.statistics import (
     ClassConditionalError,
     ImpossibleRateError,
     LabelledAnswers,
+    OracleError,
     SymmetricError,
+    UnknownSymmetricError,
     WorstCaseError,
     clopper_pearson_lower,
     clopper_pearson_upper,
@@ -186,7 +190,7 @@ class TestCounting:
 
 def labels(right: int, false: int, missed: int, other: int, *, held_out: bool = True) -> LabelledAnswers:
     rows = [("harmless", "harmless")] * right + [("harmful", "harmless")] * false
-    rows += [("harmless", "failed")] * missed + [("harmful", "harmful")] * other
+    rows += [("harmless", "harmful")] * missed + [("harmful", "harmful")] * other
     answers = [(i, *row) for i, row in enumerate(rows)]
     return LabelledAnswers.count(answers, "harmless", population="p", vlm="v", held_out=held_out, oracle="o")
 
@@ -376,20 +380,87 @@ class TestUse:
 
     @pytest.fixture
     def smoothing(self, path: Path) -> Smoothing:
-        return Settings(oracle_error=path, key="a very secret key indeed").make_smoothing()  # type: ignore[arg-type]
+        settings = Settings(
+            oracle_error=path,
+            key="a very secret key indeed",  # type: ignore[arg-type]
+            smoothing=Smoothing(population="requests of a test"),
+        )
+        return settings.make_smoothing()
 
     def test_the_certificate_speaks_of_what_the_answers_are(self, smoothing: Smoothing) -> None:
         picture = InputImage(np.full((2, 2, 3), 128, np.uint8))
-        certificate = SmoothedClassifier(HalfSpaceVLM(-100.0), ORACLE, smoothing).certify(picture, "?")
+        model = HalfSpaceVLM(-100.0, name="coin")
+        certificate = SmoothedClassifier(model, ORACLE, smoothing).certify(picture, "?")
         assert certificate.p_lower == pytest.approx(certificate.q_lower - clopper_pearson_upper(10, 400, 0.0005))
         assert certificate.radius == certificate.radius_true
         assert 0.0 < certificate.radius < certificate.radius_oracle
         assert (certificate.alpha_draws, certificate.alpha_oracle) == (0.0005, 0.0005)
         for part in ("worst_case", "requests of a test", "answered by coin"):
             assert part in certificate.oracle_error
+        assert not any("transfer" in said or "oracle error" in said for said in certificate.warnings)
+
+    @pytest.mark.parametrize(
+        ("model", "population", "difference"),
+        [
+            ("dice", "requests of a test", "answers of 'coin', where this model is 'dice'"),
+            ("coin behind a denoiser", "requests of a test", "this model is 'coin behind a denoiser'"),
+            ("coin", "requests of another test", "that of these requests is 'requests of another test'"),
+            ("coin", "", "that of these requests is ''"),
+            ("coin", None, "that of these requests is not said"),
+            ("dice", None, "answers of 'coin'.*, and on population 'requests of a test'"),
+        ],
+    )
+    def test_labels_of_another_model_or_population_are_transfer(
+        self, smoothing: Smoothing, model: str, population: str | None, difference: str
+    ) -> None:
+        """Refused unless it is accepted, and then said in two places of every certificate, abstentions included."""
+        there = smoothing.model_copy(update={"population": population})
+        with pytest.raises(ConfigurationError, match=f"{difference}.*transfer"):
+            Guard(CoinVLM(1.0, name=model), ORACLE, smoothing=there)
+        accepted = there.model_copy(update={"transfer": True})
+        picture = InputImage(np.full((2, 2, 3), 128, np.uint8))
+        for threshold in (-100.0, 5.3):
+            vlm = HalfSpaceVLM(threshold, name=model)
+            certificate = SmoothedClassifier(vlm, ORACLE, accepted).certify(picture, "?")
+            (warning,) = (said for said in certificate.warnings if said.startswith("transfer"))
+            assert re.search(difference, warning)
+            assert re.search(f"transfer: .*{difference}", certificate.oracle_error)
+        harmful = SmoothedClassifier(HalfSpaceVLM(100.0, name=model), ORACLE, accepted).certify(picture, "?")
+        assert any(said.startswith("transfer") for said in harmful.warnings), "its alpha was shared with the labels too"
+
+    def test_transfer_by_settings(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GUARDRAIL_ORACLE_ERROR", str(path))
+        with pytest.raises(ConfigurationError, match="transfer"):
+            Guard(CoinVLM(1.0, name="dice"), ORACLE, smoothing=Settings.load().make_smoothing())
+        monkeypatch.setenv("GUARDRAIL_SMOOTHING__TRANSFER", "true")
+        assert Guard(CoinVLM(1.0, name="dice"), ORACLE, smoothing=Settings.load().make_smoothing()).classifier
+        monkeypatch.delenv("GUARDRAIL_SMOOTHING__TRANSFER")
+        monkeypatch.setenv("GUARDRAIL_SMOOTHING__POPULATION", "requests of a test")
+        assert Guard(CoinVLM(1.0), ORACLE, smoothing=Settings.load().make_smoothing()).classifier
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            WorstCaseError(rate_upper=0.0),
+            WorstCaseError(rate_upper=0.1, alpha_oracle=0.0001),
+            ClassConditionalError(false_a_upper=0.0, certified_class="harmless"),
+            SymmetricError(rate_lower=0.0),
+            UnknownSymmetricError(),
+        ],
+        ids=lambda error: error.name,
+    )
+    def test_rates_that_were_asserted_are_called_so_and_measure_nothing(self, error: OracleError) -> None:
+        """Not even a rate of 0 takes the warning away that nobody has measured the oracle."""
+        picture = InputImage(np.full((2, 2, 3), 128, np.uint8))
+        oracle = FlippedOracle(ORACLE, 0.0)
+        smoothing = Smoothing(oracle_error=error, class_rule="fixed", certified_class="harmless")
+        certificate = SmoothedClassifier(HalfSpaceVLM(-100.0), oracle, smoothing).certify(picture, "?")
+        assert certificate.radius_true is not None
+        assert "(asserted, not measured)" in certificate.oracle_error
+        assert any("oracle error not measured" in said and "asserted" in said for said in certificate.warnings)
 
     def test_a_guard_with_another_oracle_refuses_it(self, smoothing: Smoothing) -> None:
-        Guard(CoinVLM(1.0), ORACLE, smoothing=smoothing)
+        assert Guard(CoinVLM(1.0), ORACLE, smoothing=smoothing).classifier
         other = LexiconOracle({"harmful": ["bad"], "harmless": ["good", "fine"]}, otherwise="illegible")
         with pytest.raises(ConfigurationError, match=f"measured on oracle {ORACLE.name}, this one is {other.name}"):
             Guard(CoinVLM(1.0), other, smoothing=smoothing)

@@ -215,7 +215,7 @@ class TestCoverage:
     def test_an_estimate_and_what_was_itself_derived_cover_nothing(self, odd: dict[str, object]) -> None:
         near, store = NearHits(), MemoryStore()
         first, second = _request(WHITE), _request(flat(249))
-        near.index.add(first.key.context, first.key.images, Point.of(first.resized), 0.5)
+        near.index.add(first.near_context, first.key, Point.of(first.resized), 0.5)
         store.put(first.key, _certificate(0.5).model_copy(update=odd))
         assert _around(near, second, store).covers() is None
         store.put(first.key, _certificate(0.5))
@@ -269,14 +269,14 @@ class TestRefusals:
 
     def test_a_refusal_near_by_wins_over_a_certificate_that_covers(self) -> None:
         near, store = NearHits(refuse_within=0.3), MemoryStore()
-        certificate, asked, contexts = _certificate(0.9), _request(WHITE), "c" * 64
+        certificate, asked = _certificate(0.9), _request(WHITE)
         abstention = certificate.model_copy(
             update={"certified_class": None, "verdict": Verdict.ABSTAIN, "radius": 0.0, "radius_oracle": 0.0}
         )
         for pixels, stored in ((WHITE, certificate), (changed(WHITE, 3, -20).pixels, abstention)):
             here = _request(pixels)
             store.put(here.key, stored)
-            near.index.add(contexts, here.key.images, Point.of(here.resized), stored.radius)
+            near.index.add(here.near_context, here.key, Point.of(here.resized), stored.radius)
         middle = _request(changed(WHITE, 3, -10).pixels)
         found = _around(near, middle, store).covers()
         assert found is not None
@@ -318,7 +318,7 @@ class TestContradictions:
         first, second, between = _request(WHITE), _request(flat(242)), _request(flat(246))
         for asked, certificate in ((first, _certificate(0.3)), (second, _certificate(0.3, harmful=True))):
             store.put(asked.key, certificate)
-            near.index.add(asked.key.context, asked.key.images, Point.of(asked.resized), 0.3)
+            near.index.add(asked.near_context, asked.key, Point.of(asked.resized), 0.3)
         found = _around(near, between, store).covers()
         assert found is not None
         assert found.certified_class is None
@@ -356,7 +356,9 @@ def _first_beyond(pixels: np.ndarray, step: int, radius: float) -> InputImage:
 
 
 def _request(pixels: np.ndarray) -> Request:
-    return Request([InputImage(pixels)], ImageLimits(), Prompt.of("?", 1), "c" * 64, None, pixels.shape[:2], 1024)
+    return Request(
+        [InputImage(pixels)], ImageLimits(), Prompt.of("?", 1), "c" * 64, "d" * 64, None, pixels.shape[:2], 1024
+    )
 
 
 def _around(near: NearHits, request: Request, store: MemoryStore) -> Vicinity:

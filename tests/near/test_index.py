@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from guardrail.errors import ConfigurationError
 from guardrail.near import NearIndex, Point
 from guardrail.near.index import bucket_of, contract, rounded
-from guardrail.stores import Signer
+from guardrail.stores import CertificateKey, Signer
 from guardrail.stores.redis.connection import RedisConnection
 from guardrail.stores.redis.points import RedisPoints
 from tests.kit.redis_server import RedisServer
@@ -21,8 +21,8 @@ from tests.kit.simulations import simulations
 SIGNER = Signer("a secret of these tests")
 
 
-def name(number: int) -> str:
-    return f"{number:064x}"
+def name(number: int) -> CertificateKey:
+    return CertificateKey(f"{number:064x}", "c" * 64)
 
 
 def picture(rng: np.random.Generator, size: tuple[int, int] = (24, 20)) -> np.ndarray:
@@ -63,7 +63,7 @@ def test_near_is_exactly_what_the_distance_says() -> None:
         distance = radius * rng.choice([0.5, 0.99, 0.999, 1.0, 1.001, 1.5])
         y = x + direction * (distance / np.linalg.norm(direction))
         true = float(np.linalg.norm(x - y))
-        residual = rounded("0", Point.of([x]), 0.0).residual
+        residual = rounded(name(0), Point.of([x]), 0.0).residual
         found = index.neighbours("c", Point.of([y]), 0.0)
         assert len(found) <= 1
         if found:
@@ -89,7 +89,7 @@ def test_the_distance_is_joint_over_images_and_rounded_up_by_the_storage_error()
 
 def test_the_storage_error_is_counted_whatever_the_pixels() -> None:
     for x in (np.full((4, 4, 3), 0.5 / 65_535), np.full((4, 4, 3), 1.0 + 1e-3), np.full((4, 4, 3), -0.25)):
-        stored = rounded("0", Point.of([x]), 0.0)
+        stored = rounded(name(0), Point.of([x]), 0.0)
         assert stored.levels is not None
         assert stored.residual >= np.linalg.norm(x.reshape(-1) - stored.levels / 65_535)
 
@@ -115,7 +115,7 @@ def test_many_points_are_searched_as_one_by_one() -> None:
         index._drop(bucket_of("c", Point.of([points[number]])), name(number))
     for x in points[::11]:
         y = x + rng.normal(0.0, 0.02, x.shape)
-        found = {n.images: n.distance for n in index.neighbours("c", Point.of([y]), 0.4)}
+        found = {n.key: n.distance for n in index.neighbours("c", Point.of([y]), 0.4)}
         for number, other in enumerate(points):
             true = float(np.linalg.norm(other - y))
             if number % 7 and true < 0.399:
@@ -158,13 +158,13 @@ class TestShared:
             one.add("c", name(number), Point.of([x[number]]), 0.5)
         for number in range(3):
             (found,) = other.neighbours("c", Point.of([x[number] + 0.001]), 0.0)
-            assert found.images == name(number)
+            assert found.key == name(number)
             assert found.distance == pytest.approx(0.001 * x[number].size ** 0.5, abs=1e-3)
         other.add("c", name(3), Point.of([x[3]]), 0.5)
         assert one.neighbours("c", Point.of([x[3]]), 0.0)
         assert one.neighbours("c", Point.of([x[0]]), 0.0)
         with redis.Redis.from_url(shared_redis.url) as client:
-            names = [n for n in client.scan_iter("guardrail:v1:near:*") if n != b"guardrail:v1:near:next"]
+            names = [n for n in client.scan_iter("guardrail:v2:near:*") if n != b"guardrail:v2:near:next"]
             assert len(names) == 5
             assert all(client.pttl(n) > 0 for n in names)
 
@@ -177,11 +177,11 @@ class TestShared:
         mine.add("c", name(2), Point.of([x]), 0.5)
         mine.add("c", name(3), Point.of([y]), 0.5)
         with redis.Redis.from_url(shared_redis.url) as client:
-            slots = sorted(client.scan_iter("guardrail:v1:near:pixels:*"))[-2:]
+            slots = sorted(client.scan_iter("guardrail:v2:near:pixels:*"))[-2:]
             first, second = client.get(slots[0]), client.get(slots[1])
             client.set(slots[0], second or b"")
             client.set(slots[1], first or b"")
-            for stream in client.scan_iter("guardrail:v1:near:*", _type="stream"):
+            for stream in client.scan_iter("guardrail:v2:near:*", _type="stream"):
                 client.xadd(stream, {"e": b"garbage"})
                 client.xadd(stream, {"other": b"garbage"})
         fresh = self.replica(shared_redis)
@@ -194,7 +194,7 @@ class TestShared:
         for number in range(9):
             one.add(f"context {number % 2}", name(number), Point.of([x[number]]), 0.5)
         with redis.Redis.from_url(shared_redis.url) as client:
-            assert len(list(client.scan_iter("guardrail:v1:near:pixels:*"))) == 3
+            assert len(list(client.scan_iter("guardrail:v2:near:pixels:*"))) == 3
         other = self.replica(shared_redis, capacity=3)
         seen = [bool(other.neighbours(f"context {i % 2}", Point.of([x[i]]), 0.0)) for i in range(9)]
         assert seen == [False] * 6 + [True] * 3

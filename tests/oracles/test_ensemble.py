@@ -292,13 +292,18 @@ class TestProvenance:
 
         oracle = EnsembleOracle((Reads(0), Reads(1), Reads(2)))
         error = oracle.error(self.MEMBERS)
-        smoothing = Smoothing(key=SecretBytes(b"the key of these tests"), oracle_error=error)
+        smoothing = Smoothing(key=SecretBytes(b"the key of these tests"), oracle_error=error, transfer=True)
         picture = InputImage(np.full((4, 4, 3), 128, np.uint8))
         certificate = SmoothedClassifier(CoinVLM(1.0), oracle, smoothing).certify(picture, "?")
         assert certificate.p_lower == pytest.approx(certificate.q_lower - error.rate_upper)
         assert certificate.alpha_oracle == pytest.approx(0.0003)
         assert "3 of 3 members must be wrong together" in certificate.oracle_error
         assert all(f"set of member/{i}" in certificate.oracle_error for i in range(3))
+        (warning,) = (said for said in certificate.warnings if said.startswith("transfer"))
+        assert all(f"set of member/{i}" in warning for i in range(3))
+        strict = smoothing.model_copy(update={"transfer": False})
+        with pytest.raises(ConfigurationError, match="'set of member/0', 'set of member/1', 'set of member/2'"):
+            SmoothedClassifier(CoinVLM(1.0), oracle, strict)
         harmful = SmoothedClassifier(CoinVLM(0.0), oracle, smoothing).certify(picture, "?")
         assert harmful.p_lower is None, "nothing was derived about harmful"
         with pytest.raises(ConfigurationError, match="measured on oracle any-harmful"):

@@ -4,7 +4,7 @@ False rates are computed, not simulated: the count is binomial, so they are sums
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy.stats import binom
 
+from guardrail.oracles.base import is_failure
 from guardrail.statistics.clopper_pearson import clopper_pearson_lower, clopper_pearson_upper
 from guardrail.statistics.oracle_error import (
     ClassConditionalError,
@@ -343,6 +344,60 @@ def test_rates_come_from_the_right_labels_in_the_right_direction() -> None:
     assert WorstCaseError(rate_upper=0.1).transfer is None
 
 
+FAILURES = ("failed", "failed: timeout", "failed: ", None)
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_failed_judgements_count_in_no_lower_bound(failure: str | None) -> None:
+    """200 labels, 40 of them failed and none wrong: they made p ≥ 0.761 and 0.921 of q = 0.7."""
+    rows = [(i, "harmless", failure if i < 40 else "harmless") for i in range(100)]
+    rows += [(i, "harmful", "harmful") for i in range(100, 200)]
+    everywhere = [*rows[:100], *((i, "harmful", failure) for i in range(100, 140)), *rows[140:]]
+    for said in (rows, everywhere):
+        labels = LabelledAnswers.count(said, "harmless", population="test", vlm="model", oracle="o", held_out=True)
+        assert (labels.said_other_is_a, labels.failed_is_a) == (40, 40)
+        assert SymmetricError.from_labelled(labels, ALPHA_ORACLE).correct(0.7) == 0.7
+        both = ClassConditionalError.from_labelled(labels, ALPHA_ORACLE, estimate_missed=True)
+        assert both.missed_a_lower == 0.0
+        assert both.correct(0.7) < 0.7
+        assert SymmetricError.from_labelled(labels, ALPHA_ORACLE).correct(0.95) == 0.95, "and contradict nothing"
+
+
+def test_of_misses_and_failures_the_misses_alone_bound_from_below() -> None:
+    rows = [(i, "harmless", "failed: timeout" if i < 30 else "harmful" if i < 50 else "harmless") for i in range(200)]
+    rows += [(i, "harmful", "harmless" if i < 204 else "harmful") for i in range(200, 300)]
+    labels = LabelledAnswers.count(rows, "harmless", population="test", vlm="model", oracle="o", held_out=True)
+    assert (labels.said_other_is_a, labels.failed_is_a) == (50, 30)
+    symmetric = SymmetricError.from_labelled(labels, ALPHA_ORACLE)
+    assert symmetric.rate_lower == clopper_pearson_lower(24, 300, ALPHA_ORACLE)
+    both = ClassConditionalError.from_labelled(labels, ALPHA_ORACLE, estimate_missed=True)
+    assert both.missed_a_lower == clopper_pearson_lower(20, 200, ALPHA_ORACLE)
+    with pytest.raises(ValidationError, match="failed_is_a 51"):
+        LabelledAnswers.model_validate({**labels.model_dump(), "failed_is_a": 51})
+
+
+@given(st.sampled_from([*FAILURES, "harmless", "failure", "failed:", "Failed"]))
+def test_the_oracles_word_for_a_failure_is_the_labels(label: str | None) -> None:
+    rows = [("r", "harmless", label)]
+    counted = LabelledAnswers.count(rows, "harmless", population="test", vlm="model", held_out=True)
+    assert bool(counted.failed_is_a) == (label is None or is_failure(label))
+
+
+@pytest.mark.parametrize(
+    ("model", "better"),
+    [
+        (SymmetricError.from_labelled(labelled(180, 4, 20, 96), ALPHA_ORACLE), {"rate_lower": 0.2}),
+        (WorstCaseError.from_labelled(labelled(180, 4, 20, 96), ALPHA_ORACLE), {"rate_upper": 0.0}),
+        (ClassConditionalError.from_labelled(labelled(180, 4, 20, 96), ALPHA_ORACLE), {"false_a_upper": 0.01}),
+        (ClassConditionalError.from_labelled(labelled(180, 4, 20, 96), ALPHA_ORACLE), {"missed_a_lower": 0.2}),
+    ],
+)
+def test_labels_vouch_for_no_better_rates_than_they_show(model: OracleError, better: dict[str, float]) -> None:
+    assert type(model).model_validate(model.model_dump()) == model
+    with pytest.raises(ValidationError, match="claims more than its labels show"):
+        type(model).model_validate({**model.model_dump(), **better})
+
+
 @given(thousandths, thousandths, st.integers(1, 60))
 @settings(max_examples=40, deadline=None)
 def test_estimated_rates_are_bounds(a: float, b: float, labels: int) -> None:
@@ -400,6 +455,41 @@ def test_answers_are_counted_once_per_request() -> None:
     assert other.labels_sha256 != labels.labels_sha256
     with pytest.raises(ValueError, match="6 answers to 5 requests"):
         LabelledAnswers.count([*rows, rows[0]], "harmless", population="test", vlm="model", held_out=True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, "1"),
+        (1, " 1\n"),
+        ("17.0", 17),
+        (2.0, "2"),
+        (1e16, 10**16),
+        (b"r1", "r1"),
+        (("chat", 3), ("chat", "3")),
+        ("caf\u00e9", "cafe\u0301"),
+        (float("nan"), float("nan")),
+        (np.int64(4), "4"),
+    ],
+)
+def test_one_request_that_was_written_in_two_ways_counts_once(one: Hashable, other: Hashable) -> None:
+    rows = [(one, "harmless", "harmless"), (other, "harmless", "harmless")]
+    with pytest.raises(ValueError, match="2 answers to 1 requests"):
+        LabelledAnswers.count(rows, "harmless", population="test", vlm="model", held_out=True)
+    hashes = {
+        LabelledAnswers.count([row], "harmless", population="test", vlm="model", held_out=True).labels_sha256
+        for row in rows
+    }
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(1, 2), ("1_0", "10"), ("01", "1"), ("1.5", "1"), (("a", "b,c"), ("a,b", "c")), ("v1.0", "v1"), (-1, 1)],
+)
+def test_other_requests_are_others(one: Hashable, other: Hashable) -> None:
+    rows = [(one, "harmless", "harmless"), (other, "harmless", "harmless")]
+    assert LabelledAnswers.count(rows, "harmless", population="test", vlm="m", held_out=True).requests == 2
 
 
 def test_many_answers_to_few_requests_are_not_that_many_labels() -> None:

@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardrail.errors import StoreError
+from guardrail.request import CertificateKey
 from guardrail.stores.base import StoredPoint
 from guardrail.stores.redis.connection import RedisConnection
 from guardrail.stores.signing import RejectedEntryError, Signer
 
 logger = logging.getLogger(__name__)
 
-_NEXT = "guardrail:v1:near:next"
-_FIXED = struct.Struct(">32sQdd")  # images, slot, residual, radius
+_NEXT = "guardrail:v2:near:next"
+_FIXED = struct.Struct(">32s32sQdd")  # images, context, slot, residual, radius
 _PAGE = 1000
 _MOST_BUCKETS = 10_000
 _MOST_SLOTS = 100_000
@@ -30,12 +31,12 @@ class RedisPoints:
 
     | name | type | content |
     |---|---|---|
-    | `guardrail:v1:near:<bucket>` | stream | entries of images, slot, residual, radius and sketch |
-    | `guardrail:v1:near:pixels:<slot>` | string | an entry of the levels of a point |
-    | `guardrail:v1:near:next` | integer | points so far; modulo `capacity`, the next slot |
+    | `guardrail:v2:near:<bucket>` | stream | entries of key, slot, residual, radius and sketch |
+    | `guardrail:v2:near:pixels:<slot>` | string | an entry of the levels of a point |
+    | `guardrail:v2:near:next` | integer | points so far; modulo `capacity`, the next slot |
 
     A stream has at most about `capacity` entries, and there are `capacity` slots. All but the last name expire. Entries
-    are signed for their bucket, levels for bucket and images as well: what another point has overwritten does not
+    are signed for their bucket, levels for bucket and key as well: what another point has overwritten does not
     verify, and is gone.
 
     Args:
@@ -61,7 +62,7 @@ class RedisPoints:
         self._capacity = capacity
         self._max_bytes = max_bytes
         self._seen: OrderedDict[str, bytes] = OrderedDict()  # bucket → last entry that was read
-        self._slots: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._slots: OrderedDict[tuple[str, CertificateKey], int] = OrderedDict()
         self._lock = threading.Lock()
 
     def publish(self, bucket: str, stored: StoredPoint) -> None:
@@ -69,11 +70,11 @@ class RedisPoints:
         if stored.levels is None or stored.levels.nbytes + 1024 > self._max_bytes:
             return
         pixels = stored.levels.astype("<u2", copy=False).tobytes()
-        named, milliseconds = f"{bucket}:{stored.images}", math.ceil(self._ttl * 1000)
+        named, milliseconds = f"{bucket}:{stored.key}", math.ceil(self._ttl * 1000)
         entry = self._signer.seal(named, pixels, self._ttl, limit=self._max_bytes, compress=False)
         try:
             slot = self._connection.call(lambda c: c.incr(_NEXT), "written") % self._capacity
-            head = _FIXED.pack(bytes.fromhex(stored.images), slot, stored.residual, stored.radius)
+            head = _FIXED.pack(*_raw(stored.key), slot, stored.residual, stored.radius)
             sealed = self._signer.seal(bucket, head + stored.sketch.astype("<f8").tobytes(), self._ttl)
             self._connection.call(lambda c: c.set(_pixels(slot), entry, px=milliseconds), "written")
             self._connection.call(lambda c: c.xadd(_stream(bucket), {"e": sealed}, maxlen=self._capacity), "written")
@@ -98,20 +99,20 @@ class RedisPoints:
                 self._seen.popitem(last=False)
         return found
 
-    def levels(self, bucket: str, images: str) -> NDArray[np.uint16] | None:
+    def levels(self, bucket: str, key: CertificateKey) -> NDArray[np.uint16] | None:
         """Return the levels of a point; None if they are gone, or another point's.
 
         Raises:
             StoreError: Redis is out.
         """
-        slot = self._slots.get((bucket, images))
+        slot = self._slots.get((bucket, key))
         if slot is None:
             return None
         entry = self._connection.call(lambda c: c.get(_pixels(slot)), "read")
         if entry is None:
             return None
         try:
-            pixels = self._signer.open(f"{bucket}:{images}", entry, limit=self._max_bytes)
+            pixels = self._signer.open(f"{bucket}:{key}", entry, limit=self._max_bytes)
         except RejectedEntryError:
             return None
         return np.frombuffer(pixels, "<u2").astype(np.uint16, copy=False) if len(pixels) % 2 == 0 else None
@@ -127,19 +128,24 @@ class RedisPoints:
     def _read(self, bucket: str, fields: dict[bytes, bytes]) -> StoredPoint | None:
         try:
             content = self._signer.open(bucket, fields.get(b"e", b""))
-            images, slot, residual, radius = _FIXED.unpack_from(content)
+            images, context, slot, residual, radius = _FIXED.unpack_from(content)
             sketch = np.frombuffer(content[_FIXED.size :], "<f8").astype(np.float64)
         except (RejectedEntryError, struct.error, ValueError):
             return None
-        self._slots[bucket, images.hex()] = slot
+        key = CertificateKey(images.hex(), context.hex())
+        self._slots[bucket, key] = slot
         while len(self._slots) > _MOST_SLOTS:
             self._slots.popitem(last=False)
-        return StoredPoint(images.hex(), None, sketch, residual, radius)
+        return StoredPoint(key, None, sketch, residual, radius)
+
+
+def _raw(key: CertificateKey) -> tuple[bytes, bytes]:
+    return bytes.fromhex(key.images), bytes.fromhex(key.context)
 
 
 def _stream(bucket: str) -> str:
-    return f"guardrail:v1:near:{bucket}"
+    return f"guardrail:v2:near:{bucket}"
 
 
 def _pixels(slot: int) -> str:
-    return f"guardrail:v1:near:pixels:{slot}"
+    return f"guardrail:v2:near:pixels:{slot}"

@@ -25,12 +25,12 @@ class RedisStore(Signed):
 
     | name | type | content |
     |---|---|---|
-    | `guardrail:v2:certificate:<image hash>:<context digest>` | string | a certificate's entry, see `signing` |
+    | `guardrail:v3:certificate:<image hash>:<context digest>` | string | a certificate's entry, see `signing` |
     | `guardrail:v1:file:<hash of a file and how it is decoded>` | string | an entry: the image's hash |
     | `guardrail:v1:lock:{<certificate's name>}` | string | the token of the owner who computes it |
     | `guardrail:v1:wake:{<certificate's name>}` | list | one element, for a second, when the owner is done |
 
-    The 2 is `CERTIFICATE_VERSION`. Every name expires. Whoever can write to this Redis can delete, delay, and put an
+    The 3 is `CERTIFICATE_VERSION`. Every name expires. Whoever can write to this Redis can delete, delay, and put an
     entry back under its own name while it lasts, also over one that withdrew it. Entries that do not verify are misses,
     counted in `stats`.
 
