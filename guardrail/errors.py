@@ -7,10 +7,7 @@ that concern a request into a `Decision` with a reason code, so that a chat appl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from guardrail.images.pictures import InputImage
+from typing import Any
 
 
 class GuardrailError(Exception):
@@ -32,10 +29,10 @@ class ImageTooLargeError(ImageError):
 class OtherPictureError(ImageError):
     """A file that was decoded to another picture than it was known for."""
 
-    def __init__(self, message: str, pictures: Sequence[InputImage]) -> None:
+    def __init__(self, message: str, pictures: Sequence[Any]) -> None:
         super().__init__(message)
         self.pictures = pictures
-        """What it was decoded to."""
+        """What it was decoded to: an `InputImage` for each file."""
 
 
 class TooManyImagesError(ImageError):
