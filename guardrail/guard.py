@@ -200,7 +200,10 @@ class Guard:
         read = settings if isinstance(settings, Settings) else Settings.load(settings)
         parts = read.parts()
         guard = cls(**parts)
-        guard._made += (*parts["model"], *(parts[name] for name in ("oracle", "store", "audit", "overrides")))
+        guard._made += (parts["audit"], parts["overrides"])
+        guard._made += tuple(parts["model"]) if read.owns("model") else ()
+        guard._made += (parts["oracle"],) if read.owns("oracle") else ()
+        guard._made += (parts["store"],) if read.owns("store") else ()
         return guard
 
     @property

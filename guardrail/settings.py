@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     )
 
     app_dir: Path | None = None
-    """Folder from which modules of one's own are imported, before all others; never the working directory by itself."""
+    """Folder from which modules of one's own are imported, before all others; not the working directory by itself."""
     model: Annotated[str, AfterValidator(known_model)] | None = None
     """`bundled`; `bundled-denoised`, behind the bundled denoiser; a hub id, or the folder of a model in Hugging Face
     format; `chat:` and the id of a LangChain chat model, as `chat:openai:gpt-4o`; or `module:object`. There is no
