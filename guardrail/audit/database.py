@@ -94,7 +94,7 @@ class Database:
         if dialect == "sqlite":
             event.listen(self._engine, "connect", _prepare_sqlite)
         try:
-            migrate(self._engine)
+            migrate(self._engine, _metadata)
         except SQLAlchemyError as error:
             self.close()
             raise failure("opened", error) from None

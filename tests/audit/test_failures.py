@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from guardrail import Decision
-from guardrail.audit import AuditLog
+from guardrail.audit import AuditLog, Overrides
 from guardrail.errors import AuditError
 from tests.kit.databases import database, run
 
@@ -89,6 +89,28 @@ def test_rights_that_are_missing_are_named_only_where_they_are_needed(option: st
             assert list(log.find()) == []
             with pytest.raises(AuditError, match=f"written .*{named}"):
                 log.record(Decision())
+
+
+def test_a_log_opens_to_who_may_not_read_the_record_of_migrations(tmp_path: Path) -> None:
+    with database("postgresql", tmp_path) as url:
+        AuditLog(url).close()
+        run(url, "GRANT SELECT ON decisions, overrides TO pg_monitor")
+        limited = make_url(url).update_query_dict({"options": "-crole=pg_monitor"}).render_as_string(False)
+        with AuditLog(limited) as log:
+            assert list(log.find()) == []
+            assert Overrides(log).in_force() == []
+            with pytest.raises(AuditError, match=r"written .*user may not"):
+                log.record(Decision())
+        run(url, "GRANT INSERT, UPDATE ON decisions TO pg_monitor")
+        with AuditLog(limited) as log:
+            log.record(Decision())
+            assert len(list(log.find())) == 1
+        run(url, "ALTER TABLE decisions DROP COLUMN radius")
+        with pytest.raises(AuditError, match=r"no column decisions\.radius.*let the owner"):
+            AuditLog(limited)
+        run(url, "DROP TABLE decisions")
+        with pytest.raises(AuditError, match=r"no table decisions.*let the owner"):
+            AuditLog(limited)
 
 
 def test_no_password_is_shown(tmp_path: Path) -> None:

@@ -105,27 +105,96 @@ def test_migrations_lead_to_the_tables_that_the_code_uses(engine: str, tmp_path:
         opened.dispose()
 
 
+POSTGRESQL = [
+    "ALTER TABLE decisions ALTER COLUMN certificate TYPE JSONB",
+    "ALTER TABLE decisions ALTER COLUMN client TYPE VARCHAR(200), ALTER COLUMN action TYPE TEXT",
+    "ALTER TABLE decisions ALTER COLUMN severity TYPE BIGINT, ALTER COLUMN time TYPE NUMERIC",
+    "ALTER TABLE decisions ALTER COLUMN updated DROP NOT NULL",
+    "ALTER TABLE decisions ADD CONSTRAINT theirs UNIQUE (id, time)",
+    (
+        "CREATE TABLE origins (name VARCHAR PRIMARY KEY);"
+        "ALTER TABLE decisions ADD FOREIGN KEY (source) REFERENCES origins (name) NOT VALID"
+    ),
+    "ALTER TABLE decisions ADD COLUMN number BIGINT GENERATED ALWAYS AS IDENTITY",
+    "ALTER TABLE decisions ADD COLUMN twice FLOAT NOT NULL GENERATED ALWAYS AS (time + time) STORED",
+]
+BOTH = [
+    "CREATE INDEX theirs ON decisions (radius)",
+    "CREATE UNIQUE INDEX theirs ON decisions (id, time)",
+    "ALTER TABLE decisions ADD COLUMN site TEXT",
+    "ALTER TABLE decisions ADD COLUMN site TEXT NOT NULL DEFAULT 'here'",
+]
+SQLITE = [
+    (
+        "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = "
+        "replace(replace(sql, 'client TEXT', 'client VARCHAR(200)'), 'action VARCHAR(8)', 'action TEXT')"
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("engine", "change"),
+    [
+        *(("sqlite", change) for change in BOTH + SQLITE),
+        *(("postgresql", change) for change in BOTH + POSTGRESQL),
+    ],
+)
+def test_a_log_that_an_operator_has_added_to_opens_and_is_written(engine: str, change: str, tmp_path: Path) -> None:
+    with database(engine, tmp_path, old=True) as url:
+        run(url, change)
+        for _ in range(2):
+            with AuditLog(url) as log:
+                assert_the_old_log_is_whole(log)
+        with AuditLog(url) as log:
+            log.record(Decision(client="new", tags=("t",)))
+            (found,) = log.find(client="new")
+            assert found.decision.tags == ("t",)
+
+
+OVERRIDES = "DROP TABLE overrides; CREATE TABLE overrides (image_sha256 VARCHAR(64) PRIMARY KEY, "
+
+
 @pytest.mark.slow
 @each_engine
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ("DROP TABLE overrides", r"\(decisions, guardrail_schema\).*no table overrides"),
-        ("ALTER TABLE decisions ADD COLUMN note TEXT", "another column decisions.note"),
         ("ALTER TABLE decisions DROP COLUMN verdict", "no column decisions.verdict"),
-        ("DROP INDEX decisions_by_time", "no index decisions_by_time"),
+        (
+            f"{OVERRIDES} action VARCHAR(8), reason TEXT, created FLOAT, expires FLOAT, owner TEXT NOT NULL)",
+            "column overrides.owner that must be filled",
+        ),
+        (f"{OVERRIDES} action VARCHAR(8), reason TEXT, created TEXT, expires FLOAT)", "type TEXT of overrides.created"),
+        (
+            f"{OVERRIDES} action VARCHAR(4), reason TEXT, created FLOAT, expires FLOAT)",
+            r"type VARCHAR\(4\) of overrides.action",
+        ),
+        (
+            (
+                "DELETE FROM decisions; ALTER TABLE decisions DROP COLUMN radius;"
+                "ALTER TABLE decisions ADD COLUMN radius FLOAT NOT NULL DEFAULT 0"
+            ),
+            "column decisions.radius that must be filled",
+        ),
         (
             "DROP TABLE overrides; DROP TABLE guardrail_schema; DROP TABLE decisions; CREATE TABLE decisions (id TEXT)",
             r"\(decisions\).*name another file or database, or give the log a schema",
         ),
         (
+            (
+                "DROP TABLE overrides; CREATE VIEW overrides AS SELECT '' AS image_sha256, '' AS action, '' AS reason,"
+                "0.0 AS created, 0.0 AS expires"
+            ),
+            "of overrides",
+        ),
+        (
             "DROP TABLE guardrail_schema; CREATE TABLE guardrail_schema (version INTEGER NOT NULL)",
-            "another key guardrail",
+            "another key of guardrail_schema",
         ),
         ("UPDATE guardrail_schema SET version = 99", "99.*name another log"),
     ],
 )
-def test_tables_of_our_names_and_another_shape_are_refused_and_left_alone(
+def test_tables_of_our_names_that_cannot_be_used_are_refused_and_left_alone(
     engine: str, change: str, named: str, tmp_path: Path
 ) -> None:
     with database(engine, tmp_path, old=True) as url:
@@ -133,6 +202,60 @@ def test_tables_of_our_names_and_another_shape_are_refused_and_left_alone(
         for _ in range(2):
             with pytest.raises(AuditError, match=named):
                 AuditLog(url)
+
+
+@each_engine
+@pytest.mark.parametrize(
+    "left",
+    [
+        "DELETE FROM guardrail_schema",
+        "DROP TABLE guardrail_schema",
+        "DROP INDEX decisions_by_time",
+        "DROP TABLE overrides; DELETE FROM guardrail_schema",
+        "DROP TABLE overrides; DROP TABLE guardrail_schema; DROP INDEX decisions_by_client",
+        "DROP TABLE decisions; DROP TABLE guardrail_schema",
+    ],
+)
+def test_a_log_whose_maker_was_stopped_half_way_is_completed(engine: str, left: str, tmp_path: Path) -> None:
+    with database(engine, tmp_path, old=True) as url:
+        run(url, left)
+        with AuditLog(url) as log:
+            assert len(list(log.find())) == (0 if "DROP TABLE decisions" in left else 5)
+            assert len(Overrides(log).in_force()) == (0 if "DROP TABLE overrides" in left else 2)
+            log.record(Decision(client="new"))
+            Overrides(log).add("0" * 64, "block", "r", FAR)
+        opened = create_engine(url)
+        with opened.connect() as connection:
+            ours = {"include_name": lambda name, kind, _: kind != "table" or name in decisions.metadata.tables}
+            assert compare_metadata(MigrationContext.configure(connection, opts=ours), decisions.metadata) == []
+            assert connection.exec_driver_sql("SELECT version FROM guardrail_schema").all() == [(1,)]
+        opened.dispose()
+
+
+@each_engine
+@pytest.mark.parametrize("gone", ["decisions", "overrides"])
+def test_a_log_that_is_recorded_as_current_and_has_lost_a_table_is_refused(
+    engine: str, gone: str, tmp_path: Path
+) -> None:
+    with database(engine, tmp_path) as url:
+        AuditLog(url).close()
+        run(url, f"DROP TABLE {gone}")
+        with pytest.raises(AuditError, match=f"no table {gone}.*restore"):
+            AuditLog(url)
+
+
+@pytest.mark.slow
+def test_a_migration_of_another_process_that_hangs_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    with database("postgresql", tmp_path, old=True) as url:
+        opened = create_engine(url)
+        with opened.connect() as other:
+            other.exec_driver_sql(f"SELECT pg_advisory_lock({int.from_bytes(b'audit')})")
+            other.exec_driver_sql("SET idle_in_transaction_session_timeout = '20s'")  # so that a failure ends
+            with pytest.raises(AuditError, match=r"opened .*locked"):
+                AuditLog(url)
+        opened.dispose()
+        with AuditLog(url) as log:
+            assert_the_old_log_is_whole(log)
 
 
 @each_engine
