@@ -281,7 +281,7 @@ def test_a_waiter_with_a_deadline_decides_by_its_deadline() -> None:
     guard = Guard(FrozenVLM(0.0), ORACLE, smoothing=SMOOTHING, store=MemoryStore())
     with ThreadPoolExecutor(1) as pool:
         patient = pool.submit(guard.check, IMAGE, "?")
-        while not guard._once._flights:
+        while not guard._lookup.once._flights:
             time.sleep(0.01)
         hasty = guard.check(IMAGE, "?", deadline=0.1)
         assert hasty.reasons == (Reason.DEADLINE,)
