@@ -7,7 +7,7 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 
-pytest_plugins = ("tests.kit.missing_wheels", "tests.kit.redis_server", "tests.kit.signs")
+pytest_plugins = ("tests.kit.databases", "tests.kit.missing_wheels", "tests.kit.redis_server", "tests.kit.signs")
 
 
 @pytest.hookimpl(tryfirst=True)
