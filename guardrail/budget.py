@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from guardrail.errors import BudgetSpentError, ConfigurationError, ImageError, PromptError, QueueFullError, StoreError
+from guardrail.errors import BudgetSpentError, ConfigurationError, ImageError, PromptError, QueueFullError
 from guardrail.stores.base import SharedBuckets
-
-logger = logging.getLogger(__name__)
+from guardrail.stores.outages import Outages
 
 
 class DrawBudget:
@@ -39,6 +37,7 @@ class DrawBudget:
         self._capacity = capacity
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
+        self._outages = Outages("the shared budget", "draws are counted in this process alone")
 
     def __repr__(self) -> str:
         return f"DrawBudget({self.per_minute})"
@@ -71,9 +70,12 @@ class DrawBudget:
         name = "none" if client is None else hashlib.sha256(client.encode("utf-8", "replace")).hexdigest()
         if self._shared is not None:
             try:
-                return self._shared.take(name, draws, self.per_minute)
-            except StoreError as error:
-                logger.warning("counting draws in this process alone: %s", error)
+                allowed = bool(self._shared.take(name, draws, self.per_minute))
+            except Exception as error:  # noqa: BLE001 - whatever the buckets raise, draws can be counted here
+                self._outages.failed("asked", error)
+            else:
+                self._outages.worked("asked")
+                return allowed
         return self._take_here(name, draws)
 
     def _take_here(self, name: str, draws: int) -> bool:

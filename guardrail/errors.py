@@ -66,6 +66,9 @@ class BudgetSpentError(GuardrailError, RuntimeError):
 class StoreError(GuardrailError, RuntimeError):
     """The certificate store cannot be reached or refused the operation."""
 
+    told: bool = False
+    """Whether the log tells of this outage already, and will tell when it is over."""
+
 
 class AuditError(GuardrailError, RuntimeError):
     """The audit log could not record a decision."""

@@ -43,6 +43,7 @@ from guardrail.policy import Action, Decision, Policy, Reason
 from guardrail.prompts import Prompt
 from guardrail.stores.base import Aliases, CertificateStore, SharedLocks, SignedStore
 from guardrail.stores.once import OncePerKey
+from guardrail.stores.outages import Outages
 from guardrail.stores.seen import SeenFiles
 from guardrail.stores.signing import Signer
 
@@ -143,14 +144,15 @@ class Guard:
         key = self.classifier.smoothing.key
         if isinstance(store, SignedStore) and key is not None:
             store.sign_by(Signer(key))
-        self._seen = SeenFiles(store if isinstance(store, Aliases) else None, self.limits)
-        self._once = OncePerKey(store if isinstance(store, SharedLocks) else None)
+        self._outages = Outages(f"the certificate store {type(store).__name__}", "going on without it")
+        self._seen = SeenFiles(store if isinstance(store, Aliases) else None, self.limits, self._outages)
+        self._once = OncePerKey(store if isinstance(store, SharedLocks) else None, self._outages)
 
     @property
     def _lookup(self) -> Lookup:
         """Of the parts as they are now: an application may change its guard's policy while it runs."""
         parts = (self.classifier, self.oracle, self.policy, self.store, self.near, self.budget)
-        return Lookup(*parts, self._once)
+        return Lookup(*parts, self._once, self._outages)
 
     def __repr__(self) -> str:
         return f"Guard({self.model.name!r}, {self.oracle.name!r}, {self.policy.mode})"

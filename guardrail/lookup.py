@@ -18,6 +18,7 @@ from guardrail.policy import Policy
 from guardrail.request import CertificateKey, Request, joint_hash
 from guardrail.stores.base import CertificateStore, CountingStore, StoreStats
 from guardrail.stores.once import Found, OncePerKey
+from guardrail.stores.outages import Outages
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ class Lookup:
     near: NearHits | None
     budget: DrawBudget | None
     once: OncePerKey
+    outages: Outages
+    """Of the store, for the log."""
 
     def find(self, request: Request, client: str | None, until: float | None, timings: dict[str, float]) -> Found:
         """Return a certificate of the request, and where it came from.
@@ -106,18 +109,11 @@ class _Search:
             return None
         try:
             with timed(self.timings, "store"):
-                certificate = store.get(key)
+                certificate = self._genuine(store, key)
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the guard can do without
-            self._without_store(error)
+            self._without_store("read", error)
             return None
-        if certificate is None:
-            return None
-        counts = _stats(store)
-        if not self._is_about(certificate, key):
-            logger.error("the store gave a certificate of another request for %s: treated as a miss", key)
-            counts.miss("another_request")
-            return None
-        counts.hit()
+        self.parts.outages.worked("read")
         return certificate
 
     def keeps(self, certificate: Certificate) -> bool:
@@ -138,7 +134,24 @@ class _Search:
             with timed(self.timings, "store"):
                 self.parts.store.put(key, certificate)
         except Exception as error:  # noqa: BLE001 - as in get
-            self._without_store(error)
+            self._without_store("written", error)
+        else:
+            self.parts.outages.worked("written")
+
+    def _genuine(self, store: CertificateStore, key: CertificateKey) -> Certificate | None:
+        """Return what the store has, if it is what it should be."""
+        certificate = store.get(key)
+        if certificate is None:
+            return None
+        if not isinstance(certificate, Certificate):
+            raise TypeError(f"the store gave a {type(certificate).__name__}, not a Certificate")
+        counts = _stats(store)
+        if not self._is_about(certificate, key):
+            logger.error("the store gave a certificate of another request for %s: treated as a miss", key)
+            counts.miss("another_request")
+            return None
+        counts.hit()
+        return certificate
 
     def _is_about(self, certificate: Certificate, key: CertificateKey) -> bool:
         """Whether a stored certificate says by itself that it is about the key's images and this request's context.
@@ -155,10 +168,10 @@ class _Search:
         smoothing = classifier.smoothing
         return said == wanted and said_how == (CERTIFICATE_VERSION, smoothing.sigma, smoothing.alpha, None)
 
-    def _without_store(self, error: Exception) -> None:
+    def _without_store(self, what: str, error: Exception) -> None:
+        self.parts.outages.failed(what, error)
         if self.parts.policy.store_required:
             raise StoreError(f"the certificate store failed: {error}") from error
-        logger.warning("going on without the certificate store: %s: %s", type(error).__name__, error)
 
 
 def _stats(store: CertificateStore) -> StoreStats:

@@ -10,7 +10,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)  # no authorities; else each client of httpx reads all, in 40 ms
 
-pytest_plugins = ("tests.kit.missing_wheels", "tests.kit.redis_server", "tests.kit.signs")
+pytest_plugins = ("tests.kit.databases", "tests.kit.missing_wheels", "tests.kit.redis_server", "tests.kit.signs")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from guardrail.errors import AuditError
@@ -48,6 +48,8 @@ def _reason(error: SQLAlchemyError) -> str:
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the rest tells variants apart
         return _SQLITE.get(code, _UNKNOWN)
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg, asyncpg; psycopg2
+    if state is None and isinstance(error, ProgrammingError):
+        return "the driver does not take its URL: check the options behind the question mark"
     if state is None and isinstance(error, OperationalError):
         return _UNREACHABLE
     return next((reason for start, reason in _SQLSTATES.items() if state and state.startswith(start)), _UNKNOWN)

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from guardrail.errors import ConfigurationError
 from guardrail.policy import Action, Decision, Reason
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Select
 
 
 class AuditRecord(BaseModel):
@@ -28,19 +31,21 @@ class AuditRecord(BaseModel):
 
 
 class AuditLog:
-    """The log of decisions in a SQL database: SQLite in WAL mode, or whatever SQLAlchemy reaches.
+    """The log of decisions in a SQL database: SQLite in WAL mode, or PostgreSQL.
 
-    Safe to use from many threads; several processes may share it. The prompt is not recorded, its hash is.
+    Safe to use from many threads; several processes may share it, also those forked from one another. The prompt is not
+    recorded, its hash is.
 
     Args:
-        url_or_path: SQLAlchemy's URL, or the path of a SQLite file, made if it is missing.
+        url_or_path: SQLAlchemy's URL of PostgreSQL or SQLite, which begins with a scheme and `://`; anything else is
+            the path of a SQLite file, made if it is missing. `:memory:` is a log without a file, in this process alone.
 
     Raises:
         ConfigurationError: not a URL that can be used, or SQLAlchemy or the driver is not installed.
         AuditError: the database cannot be opened, or its tables are a newer version's or somebody else's.
     """
 
-    def __init__(self, url_or_path: str | Path) -> None:
+    def __init__(self, url_or_path: str | Path | URL) -> None:
         try:
             from guardrail.audit.database import Database, decisions
         except ImportError as error:
@@ -96,7 +101,7 @@ class AuditLog:
         Raises:
             AuditError: the database cannot be read.
         """
-        from sqlalchemy import select
+        from sqlalchemy import Text, func, literal, literal_column, select
 
         columns = self._table.c
         query = select(self._table).order_by(columns.severity.desc(), columns.time.desc()).limit(limit)
@@ -105,14 +110,17 @@ class AuditLog:
         if reason is not None:
             query = query.where(columns.reasons.contains(f",{Reason(reason)},", autoescape=True))
         if client is not None:
-            query = query.where(columns.client == client)
+            name = literal(storable(client), Text)
+            start = func.substr(name, literal_column("1"), literal_column("64"))  # of which there is an index
+            query = query.where(literal_column("substr(client, 1, 64)") == start)
+            # Joined with nothing, or SQLite would put the name in the place of `client` above, and leave the index.
+            query = query.where(columns.client.concat("") == name)
         if since is not None:
             query = query.where(columns.time >= _seconds(since))
         if until is not None:
             query = query.where(columns.time < _seconds(until))
-        with self.database.transaction("read") as connection:
-            for row in connection.execution_options(yield_per=500).execute(query):
-                yield _record(row._mapping)
+        found = self._found(query)  # one after another, the transaction open meanwhile
+        yield from list(found) if self.database.in_memory else found
 
     def get(self, id: str) -> AuditRecord | None:  # noqa: A002 - the decision's own word
         """Return the decision with this id, or the only one whose id begins so; None if there is none.
@@ -122,11 +130,19 @@ class AuditLog:
         """
         from sqlalchemy import select
 
-        start = self._table.c.id.startswith(id, autoescape=True)
+        start = self._table.c.id.startswith(storable(id), autoescape=True)
         with self.database.transaction("read") as connection:
             rows = connection.execute(select(self._table).where(start).order_by(self._table.c.id).limit(2)).all()
         exact = [row for row in rows if row.id == id] or (rows if len(rows) == 1 and id else [])
         return _record(exact[0]._mapping) if exact else None
+
+    def _found(self, query: Select[Any]) -> Iterator[AuditRecord]:
+        with (
+            self.database.transaction("read") as connection,
+            connection.execution_options(yield_per=500).execute(query) as rows,
+        ):
+            for row in rows:
+                yield _record(row._mapping)
 
     def close(self) -> None:
         """Close the connections."""
@@ -143,9 +159,9 @@ class AuditLog:
 
 def _row(decision: Decision) -> dict[str, Any]:
     certificate = decision.certificate
-    texts = {"client", "session", "tags", "details"}
+    texts = {"client", "session", "tags", "details"}  # what strangers write
     plain = decision.model_dump(mode="json", exclude={"id", "reasons", "action", *texts})
-    plain |= {name: _storable(getattr(decision, name)) for name in texts}
+    plain |= {name: storable(getattr(decision, name)) for name in texts}
     return {
         **plain,
         "action": str(decision.action),
@@ -157,10 +173,10 @@ def _row(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _storable(text: Any) -> Any:  # noqa: ANN401 - a text, several, or None
+def storable(text: Any) -> Any:  # noqa: ANN401 - a text, several, or None
     """Replace what some databases cannot hold, zero bytes and halves of characters: nothing may escape the log."""
     if isinstance(text, tuple):
-        return [_storable(one) for one in text]
+        return [storable(one) for one in text]
     return text and text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from guardrail.audit.log import AuditLog
+from guardrail.audit.log import AuditLog, storable
 from guardrail.errors import AuditError, ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,7 @@ class Overrides:
             raise ConfigurationError(f"an image's hash has 64 hexadecimal digits, got {image_sha256[:80]!r}")
         if not reason.strip() or expires <= now:
             raise ConfigurationError(f"an override needs a reason and an expiry to come, got {reason!r}, {expires}")
+        reason = storable(reason)
         made = Override(image_sha256=image_sha256, action=action, reason=reason, created=now, expires=expires)
         row = {**made.model_dump(), "created": now.timestamp(), "expires": expires.timestamp()}
         with self._database.transaction("written") as connection:

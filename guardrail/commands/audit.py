@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -120,7 +121,7 @@ def database(given: str | None, *, new: bool = False) -> str:
         if setting is None:
             raise ConfigurationError("no audit log is named: set GUARDRAIL_AUDIT to a path or URL, or pass --log")
         given = setting.get_secret_value()
-    if not new and "://" not in given and not Path(given).is_file():
+    if not new and not re.match(r"[A-Za-z][\w+.-]+://", given) and not Path(given).is_file():
         raise ConfigurationError(f"there is no audit log at {given}: nothing has been decided yet, or elsewhere")
     return given
 

@@ -79,6 +79,16 @@ class DenoisedDraw:
         return [picture.cpu().numpy() for picture in self.pictures]
 
 
+def whole_characters(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which no encoding holds; two that belong together are joined.
+
+    They are left out, not replaced, as oracles that fold their text leave them out.
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the model said to one draw. A draw that failed is an answer too, never an exception."""
@@ -90,6 +100,12 @@ class Answer:
     """Whether the model ended by itself rather than at the limit on tokens."""
     tokens: int = 0
     """Tokens that were generated."""
+
+    def __post_init__(self) -> None:
+        """Keep what can be written down: an answer is judged, stored and logged as one and the same text."""
+        object.__setattr__(self, "text", whole_characters(self.text))
+        if self.failed is not None:
+            object.__setattr__(self, "failed", whole_characters(self.failed))
 
     @classmethod
     def failure(cls, reason: str) -> Answer:

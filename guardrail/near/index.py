@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from guardrail.digests import digest_of
-from guardrail.errors import ConfigurationError, StoreError
+from guardrail.errors import ConfigurationError
 from guardrail.request import CertificateKey
 from guardrail.stores.base import SharedPoints, StoredPoint
+from guardrail.stores.outages import Outages
 
 LEVELS = 65_535
 """Pixels are kept in 16 bits, as multiples of 1/LEVELS."""
@@ -79,6 +80,7 @@ class NearIndex:
         self._order: OrderedDict[tuple[str, CertificateKey], int] = OrderedDict()  # bucket and key → bytes
         self._bytes = 0
         self._lock = threading.RLock()
+        self._outages = Outages("shared points of near hits", "those of this process are used")
 
     def __len__(self) -> int:
         return len(self._order)
@@ -88,7 +90,12 @@ class NearIndex:
         bucket, stored = bucket_of(context, point), rounded(key, point, radius)
         self._keep(bucket, stored)
         if self._shared is not None:
-            self._shared.publish(bucket, stored)
+            try:
+                self._shared.publish(bucket, stored)
+            except Exception as error:  # noqa: BLE001 - as in _distance
+                self._outages.failed("published", error)
+            else:
+                self._outages.worked("published")
 
     def neighbours(self, context: str, point: Point, within: float, reach: float = 0.0) -> list[Neighbour]:
         """Return the stored requests of this context and these sizes that are near, the nearest first.
@@ -96,10 +103,9 @@ class NearIndex:
         Near is: `distance < max(within, radius + reach)`, with `radius` that of the stored certificate.
         """
         name = bucket_of(context, point)
-        if self._shared is not None:
-            for stored in self._shared.news(name):
-                if (name, stored.key) not in self._order and stored.sketch.size == point.sketch.size:
-                    self._keep(name, stored)
+        for stored in self._news(name):
+            if (name, stored.key) not in self._order and stored.sketch.size == point.sketch.size:
+                self._keep(name, stored)
         with self._lock:
             bucket = self._buckets.get(name)
             candidates = bucket.candidates(point.sketch, within, reach) if bucket else []
@@ -111,14 +117,27 @@ class NearIndex:
                 self._touch(name, stored.key)
         return sorted(found, key=lambda neighbour: neighbour.distance)
 
+    def _news(self, bucket: str) -> Iterable[StoredPoint]:
+        if self._shared is None:
+            return ()
+        try:
+            news = list(self._shared.news(bucket))
+        except Exception as error:  # noqa: BLE001 - as in _distance
+            self._outages.failed("asked for news", error)
+            return ()
+        self._outages.worked("asked for news")
+        return news
+
     def _distance(self, bucket: str, stored: StoredPoint, point: Point, limit: float) -> float | None:
         """Return an upper bound on the distance; None if it is above the limit, or the pixels are gone."""
         levels = stored.levels
         if levels is None and self._shared is not None:
             try:
                 levels = self._shared.levels(bucket, stored.key)
-            except StoreError:
-                return None  # an outage is no reason to forget a point
+            except Exception as error:  # noqa: BLE001 - an outage, whatever it raises; no reason to forget a point
+                self._outages.failed("fetched", error)
+                return None
+            self._outages.worked("fetched")
             if levels is not None and levels.size == point.pixels.size:
                 self._keep(bucket, StoredPoint(stored.key, levels, stored.sketch, stored.residual, stored.radius))
         if levels is None or levels.size != point.pixels.size:

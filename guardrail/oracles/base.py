@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, Self, runtime_checkable
 
 from guardrail.errors import OracleError
-from guardrail.models.base import Answer, close
+from guardrail.models.base import Answer, close, whole_characters
 from guardrail.prompts import Prompt
 
 FAILED = "failed"
@@ -177,7 +177,8 @@ class Judgements:
                 continue
             label = self._by_text[answer.text] if self.remember else next(fresh)
             if is_failure(label):
-                self.failures[f"oracle: {label.removeprefix(FAILED).removeprefix(': ') or FAILED}"] += 1
+                reason = whole_characters(label.removeprefix(FAILED).removeprefix(": ")) or FAILED
+                self.failures[f"oracle: {reason}"] += 1
             labels.append(FAILED if is_failure(label) else label)
         return labels
 

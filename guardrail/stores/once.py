@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -12,12 +11,10 @@ from contextlib import suppress
 
 from guardrail.callers import current_caller
 from guardrail.certify.certificate import Certificate
-from guardrail.errors import ModelError, OracleError, StoreError
+from guardrail.errors import ModelError, OracleError
 from guardrail.request import CertificateKey, Source
-from guardrail.stores.base import SharedLocks
-
-logger = logging.getLogger(__name__)
-
+from guardrail.stores.base import Lock, SharedLocks
+from guardrail.stores.outages import Outages
 
 Found = tuple[Certificate, Source]
 
@@ -31,11 +28,15 @@ class OncePerKey:
 
     Args:
         locks: a store with locks, for one computation among all replicas; None: within this process.
+        outages: of that store.
         patience: seconds to wait at most for somebody else's computation.
     """
 
-    def __init__(self, locks: SharedLocks | None = None, *, patience: float = 60.0) -> None:
+    def __init__(
+        self, locks: SharedLocks | None = None, outages: Outages | None = None, *, patience: float = 60.0
+    ) -> None:
         self._locks = locks
+        self._outages = outages or Outages("the store", "computing without a lock")
         self._patience = patience
         self._flights: dict[CertificateKey, Future[Found | None]] = {}
         self._lock = threading.Lock()
@@ -112,15 +113,7 @@ class OncePerKey:
         give_up: float,
     ) -> Found:
         while True:
-            alone = self._locks is None
-            lock = None
-            try:
-                if self._locks is not None:
-                    lock = self._locks.acquire(key, min(self._patience, give_up - time.monotonic()))
-                    alone = lock is not None
-            except StoreError as error:
-                logger.warning("computing without a lock: %s", error)
-                alone = True
+            lock, alone = self._acquire(key, give_up)
             try:
                 certificate = look()  # it may have been computed since we looked last
                 if certificate is not None:
@@ -129,7 +122,27 @@ class OncePerKey:
                     return compute()
             finally:
                 if lock is not None:
-                    lock.release()
+                    self._release(lock)
+
+    def _acquire(self, key: CertificateKey, give_up: float) -> tuple[Lock | None, bool]:
+        """Return the lock, and whether to compute: with it, or where no other replica can be asked."""
+        if self._locks is None:
+            return None, True
+        try:
+            lock = self._locks.acquire(key, min(self._patience, give_up - time.monotonic()))
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, computing twice does no harm
+            self._outages.failed("locked", error)
+            return None, True
+        self._outages.worked("locked")
+        return lock, lock is not None
+
+    def _release(self, lock: Lock) -> None:
+        try:
+            lock.release()
+        except Exception as error:  # noqa: BLE001 - it promises not to raise, and the answer is there
+            self._outages.failed("unlocked", error)
+        else:
+            self._outages.worked("unlocked")
 
 
 def _result(flight: Future[Found | None], seconds: float) -> Found | None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import logging
+import re
 from collections.abc import Sequence
 
 from guardrail.digests import digest_of
-from guardrail.errors import StoreError
 from guardrail.images.pictures import ImageLimits, InputImage, Taken
 from guardrail.stores.base import Aliases
-
-logger = logging.getLogger(__name__)
+from guardrail.stores.outages import Outages
 
 
 class SeenFiles:
@@ -20,14 +18,16 @@ class SeenFiles:
     Args:
         aliases: where they are kept; None: nowhere, and no file is known.
         limits: on images; a file that was accepted under others is unknown.
+        outages: of the store behind `aliases`.
     """
 
-    def __init__(self, aliases: Aliases | None, limits: ImageLimits) -> None:
+    def __init__(self, aliases: Aliases | None, limits: ImageLimits, outages: Outages | None = None) -> None:
         from PIL import __version__ as pillow
 
         from guardrail.version import __version__
 
         self._aliases = aliases
+        self._outages = outages or Outages("the store", "files are decoded, seen or not")
         self._decoder = digest_of(part.encode() for part in (repr(limits), __version__, pillow))
 
     def hashes(self, sources: Sequence[Taken]) -> tuple[str, ...] | None:
@@ -48,15 +48,21 @@ class SeenFiles:
             if name is not None and self._aliases is not None:
                 try:
                     self._aliases.put_alias(name, picture.sha256)
-                except StoreError as error:
-                    logger.warning("a file will have to be decoded again: %s", error)
+                except Exception as error:  # noqa: BLE001 - whatever a store raises, files can be decoded again
+                    self._outages.failed("told files", error)
+                else:
+                    self._outages.worked("told files")
 
     def _get(self, aliases: Aliases, name: str) -> str | None:
         try:
-            return aliases.get_alias(name)
-        except StoreError as error:
-            logger.warning("files are decoded, seen or not: %s", error)
+            found = aliases.get_alias(name)
+            if found is not None and not re.fullmatch("[0-9a-f]{64}", found):
+                raise ValueError(f"a file's image has a hash of 64 hexadecimal digits, got {found[:80]!r}")
+        except Exception as error:  # noqa: BLE001 - as in learn
+            self._outages.failed("asked for files", error)
             return None
+        self._outages.worked("asked for files")
+        return found
 
     def _name(self, source: Taken) -> str | None:
         if not isinstance(source, bytes):

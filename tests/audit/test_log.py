@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from guardrail import Action, Decision, Guard, InputImage, Policy, Reason, Smoothing
 from guardrail.audit import AuditLog, AuditSink
 from guardrail.errors import AuditError, ConfigurationError
+from tests.kit.databases import run
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
 WHITE = InputImage(np.full((4, 4, 3), 255, np.uint8))
@@ -21,8 +23,9 @@ MIDDLE = 24.0
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> AuditLog:
-    return AuditLog(tmp_path / "audit.db")
+def log(any_database: str) -> Iterator[AuditLog]:
+    with AuditLog(any_database) as opened:
+        yield opened
 
 
 def made(**fields: object) -> Decision:
@@ -122,25 +125,19 @@ def test_nothing_a_stranger_sends_escapes_the_log(log: AuditLog) -> None:
     assert record.decision.tags == strange.tags
 
 
-def test_what_another_version_has_recorded_is_read_as_far_as_it_can_be(tmp_path: Path) -> None:
-    guard = Guard(HalfSpaceVLM(MIDDLE), ORACLE, audit=AuditLog(tmp_path / "audit.db"))
+def test_what_another_version_has_recorded_is_read_as_far_as_it_can_be(log: AuditLog, any_database: str) -> None:
+    guard = Guard(HalfSpaceVLM(MIDDLE), ORACLE, audit=log)
     guard.check(BLACK, "?")
-    with sqlite3.connect(tmp_path / "audit.db") as plain:
-        plain.execute("UPDATE decisions SET reasons = ',certified_harmful,a_new_one,', certificate = '{\"new\": 1}'")
-    plain.close()
-    assert isinstance(guard.audit, AuditLog)
-    (record,) = guard.audit.find(action="block")
+    run(any_database, "UPDATE decisions SET reasons = ',certified_harmful,a_new_one,', certificate = '{\"new\": 1}'")
+    (record,) = log.find(action="block")
     assert record.decision.reasons == (Reason.CERTIFIED_HARMFUL,)
     assert record.decision.certificate is None
     assert "a_new_one" in record.decision.details[-1]
     guard.close()
 
 
-def test_failures_are_one_typed_error(tmp_path: Path) -> None:
-    log = AuditLog(tmp_path / "audit.db")
-    with sqlite3.connect(tmp_path / "audit.db") as plain:
-        plain.execute("DROP TABLE decisions")
-    plain.close()
+def test_failures_are_one_typed_error(log: AuditLog, any_database: str) -> None:
+    run(any_database, "DROP TABLE decisions")
     with pytest.raises(AuditError, match="written"):
         log.record(made())
     with pytest.raises(AuditError, match="read"):
@@ -148,7 +145,6 @@ def test_failures_are_one_typed_error(tmp_path: Path) -> None:
     strict = Guard(HalfSpaceVLM(MIDDLE), ORACLE, policy=Policy(audit_required=True), audit=log)
     assert strict.check(WHITE, "?").reasons == (Reason.AUDIT_REQUIRED,)
     assert not Guard(HalfSpaceVLM(MIDDLE), ORACLE, audit=log).check(WHITE, "?").blocked
-    log.close()
 
 
 def test_a_database_that_cannot_be_used_is_named(tmp_path: Path) -> None:

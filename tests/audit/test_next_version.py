@@ -27,8 +27,8 @@ MIGRATION = """
 from alembic.operations import Operations
 from sqlalchemy import Column, Text
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade(op: Operations) -> None:
@@ -64,7 +64,7 @@ def next_version(tmp_path: Path) -> Path:
     package = tmp_path / "next" / "guardrail"
     skipped = shutil.ignore_patterns("__pycache__", "*.safetensors")
     shutil.copytree(Path(guardrail.__file__).parent, package, ignore=skipped)
-    (package / "audit" / "migrations" / "0002_weather.py").write_text(MIGRATION)
+    (package / "audit" / "migrations" / "0003_weather.py").write_text(MIGRATION)
     field, column = "    session: str | None = None\n", '    Column("session", Text),\n'
     for file, line, more in (
         ("policy.py", field, "    weather: str | None = None\n"),
@@ -100,14 +100,14 @@ def test_the_next_version_finds_all_old_decisions_and_overrides(
         new = [client for client, weather in told["found"] if weather == "fair"]
         assert sorted(new) == [f"process {number}" for number in range(PROCESSES)]
         assert told["said"] == ["a copyright claim", "a false alarm"]
-        with pytest.raises(AuditError, match=r"newer guardrail.*'0002'.*'0001'.*upgrade"):
+        with pytest.raises(AuditError, match=r"newer guardrail.*'0003'.*'0002'.*upgrade"):
             AuditLog(url)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_migration_that_fails_half_way_changes_nothing(engine: str, next_version: Path, tmp_path: Path) -> None:
-    broken = next_version / "audit" / "migrations" / "0002_weather.py"
+    broken = next_version / "audit" / "migrations" / "0003_weather.py"
     broken.write_text(MIGRATION + "    op.drop_table('overrides')\n    op.execute('nonsense')\n")
     with database(engine, tmp_path, old=True) as url:
         done = run(next_version, url)

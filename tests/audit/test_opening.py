@@ -93,6 +93,8 @@ def test_who_writes_a_file_that_is_not_yet_in_wal_mode_is_waited_for(tmp_path: P
             assert_the_old_log_is_whole(log)
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")  # in SQLite: see
+@pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based")  # test_strangers.py
 @each_engine
 def test_migrations_lead_to_the_tables_that_the_code_uses(engine: str, tmp_path: Path) -> None:
     with database(engine, tmp_path) as url:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from guardrail import Action, Guard, InputImage, Reason, Smoothing
 from guardrail.audit import AuditLog, Overrides
 from guardrail.errors import ConfigurationError
+from tests.kit.databases import run
 from tests.kit.synthetic import ORACLE, HalfSpaceVLM
 
 WHITE = InputImage(np.full((4, 4, 3), 255, np.uint8))
@@ -25,14 +25,16 @@ def soon(seconds: float = 60.0) -> datetime:
 
 
 @pytest.fixture
-def overrides(tmp_path: Path) -> Overrides:
-    return Overrides(tmp_path / "audit.db", refresh=0.0)
+def overrides(any_database: str) -> Iterator[Overrides]:
+    opened = Overrides(any_database, refresh=0.0)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
-def guard(tmp_path: Path, overrides: Overrides) -> Guard:
-    smoothing, log = Smoothing(samples=20), AuditLog(tmp_path / "audit.db")
-    return Guard(HalfSpaceVLM(MIDDLE), ORACLE, smoothing=smoothing, audit=log, overrides=overrides)
+def guard(any_database: str, overrides: Overrides) -> Iterator[Guard]:
+    with AuditLog(any_database) as log:
+        yield Guard(HalfSpaceVLM(MIDDLE), ORACLE, smoothing=Smoothing(samples=20), audit=log, overrides=overrides)
 
 
 def test_a_block_is_seen_in_the_decision_and_in_the_log(guard: Guard, overrides: Overrides) -> None:
@@ -84,21 +86,20 @@ def test_it_ends(guard: Guard, overrides: Overrides) -> None:
     assert overrides.in_force() == []
 
 
-def test_other_processes_see_it_after_a_while(tmp_path: Path, overrides: Overrides) -> None:
-    patient = Overrides(tmp_path / "audit.db", refresh=0.5)
+def test_other_processes_see_it_after_a_while(any_database: str, overrides: Overrides) -> None:
+    patient = Overrides(any_database, refresh=0.5)
     overrides.add(WHITE.sha256, "block", "r", soon())
     assert patient.of([WHITE.sha256]) is None
     time.sleep(0.55)
     assert patient.of([WHITE.sha256]) is not None
+    patient.close()
 
 
 def test_in_an_outage_the_last_known_ones_stay(
-    tmp_path: Path, overrides: Overrides, caplog: pytest.LogCaptureFixture
+    any_database: str, overrides: Overrides, caplog: pytest.LogCaptureFixture
 ) -> None:
     overrides.add(WHITE.sha256, "block", "r", soon())
-    with sqlite3.connect(tmp_path / "audit.db") as plain:
-        plain.execute("DROP TABLE overrides")
-    plain.close()
+    run(any_database, "DROP TABLE overrides")
     assert overrides.of([WHITE.sha256]) is not None
     assert "last known" in caplog.text
 

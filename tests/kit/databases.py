@@ -49,6 +49,13 @@ def database(engine: str, folder: Path, *, old: bool = False) -> Iterator[str]:
         server.dispose()
 
 
+@pytest.fixture(params=ENGINES)
+def any_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a new, empty database, of each engine in turn."""
+    with database(request.param, tmp_path) as url:
+        yield url
+
+
 def restore(url: str) -> None:
     """Fill an empty database with what a version before migrations left."""
     run(url, (_DUMPS / f"before_migrations.{make_url(url).get_backend_name()}.sql").read_text("utf-8"))

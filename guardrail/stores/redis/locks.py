@@ -52,7 +52,8 @@ class RedisLock:
         try:
             self._connection.call(lambda client: client.eval(_RELEASE, 2, *self._names, self._token), "unlocked")
         except StoreError as error:
-            logger.warning("a lock was left to expire: %s", error)
+            if not error.told:
+                logger.warning("a lock was left to expire: %s", error)
 
     def _renew(self) -> None:
         milliseconds = int(self._ttl * 1000)
@@ -96,6 +97,13 @@ def acquire(connection: RedisConnection, name: str, seconds: float, ttl: float) 
 
 
 def _woken(connection: RedisConnection, wake: str, seconds: float) -> bool:
-    """Sleep in Redis until an owner is done; False when time is up. Moved onto itself, the element wakes all."""
+    """Sleep in Redis until an owner is done; False when time is up. Moved onto itself, the element wakes all.
+
+    Where many sleep there already, sleep here: whoever waits must not keep others from working.
+    """
     pause = max(seconds, 0.01)  # to Redis, 0 means for ever
-    return connection.call(lambda client: client.blmove(wake, wake, pause), "waited for") is not None
+    until = time.monotonic() + pause
+    if connection.sleep(lambda client: client.blmove(wake, wake, pause)) is not None:
+        return True
+    time.sleep(max(0.0, until - time.monotonic()))
+    return False

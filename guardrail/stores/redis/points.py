@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import struct
 import threading
@@ -14,10 +13,9 @@ from numpy.typing import NDArray
 from guardrail.errors import StoreError
 from guardrail.request import CertificateKey
 from guardrail.stores.base import StoredPoint
+from guardrail.stores.outages import Outages
 from guardrail.stores.redis.connection import RedisConnection
 from guardrail.stores.signing import RejectedEntryError, Signer
-
-logger = logging.getLogger(__name__)
 
 _NEXT = "guardrail:v2:near:next"
 _FIXED = struct.Struct(">32s32sQdd")  # images, context, slot, residual, radius
@@ -64,6 +62,7 @@ class RedisPoints:
         self._seen: OrderedDict[str, bytes] = OrderedDict()  # bucket → last entry that was read
         self._slots: OrderedDict[tuple[str, CertificateKey], int] = OrderedDict()
         self._lock = threading.Lock()
+        self._outages = Outages("points of near hits", "replicas do not share them")
 
     def publish(self, bucket: str, stored: StoredPoint) -> None:
         """Let other replicas know a point."""
@@ -80,7 +79,9 @@ class RedisPoints:
             self._connection.call(lambda c: c.xadd(_stream(bucket), {"e": sealed}, maxlen=self._capacity), "written")
             self._connection.call(lambda c: c.pexpire(_stream(bucket), milliseconds), "written")
         except StoreError as error:
-            logger.warning("a point is not shared: %s", error)
+            self._outages.failed("written", error)
+        else:
+            self._outages.worked("written")
 
     def news(self, bucket: str) -> list[StoredPoint]:
         """Return the points that have come to a bucket since it was last asked; none if Redis is out."""
@@ -120,10 +121,12 @@ class RedisPoints:
     def _page(self, bucket: str, last: bytes) -> list[tuple[bytes, dict[bytes, bytes]]]:
         start = last if last == b"-" else b"(" + last
         try:
-            return list(self._connection.call(lambda c: c.xrange(_stream(bucket), min=start, count=_PAGE), "read"))
+            page = list(self._connection.call(lambda c: c.xrange(_stream(bucket), min=start, count=_PAGE), "read"))
         except StoreError as error:
-            logger.warning("points of other replicas are not seen: %s", error)
+            self._outages.failed("read", error)
             return []
+        self._outages.worked("read")
+        return page
 
     def _read(self, bucket: str, fields: dict[bytes, bytes]) -> StoredPoint | None:
         try:
