@@ -207,6 +207,8 @@ def test_tables_of_our_names_that_cannot_be_used_are_refused_and_left_alone(
 
 
 @each_engine
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+@pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based")
 @pytest.mark.parametrize(
     "left",
     [

@@ -250,7 +250,7 @@ def test_a_hundred_threads_on_two_connections_compute_nothing_twice(redis_server
             return super().answer(draws, deadline)
 
     def replica() -> Guard:
-        store = RedisStore(f"{redis_server.url}?max_connections=2", signer=SIGNER)
+        store = RedisStore(f"{redis_server.url}?max_connections=2", signer=SIGNER, timeout=10.0, lock_ttl=60.0)
         return Guard(Slow(0.0), ORACLE, smoothing=SMOOTHING, store=store)
 
     with replica() as one, replica() as two, ThreadPoolExecutor(100) as pool:
