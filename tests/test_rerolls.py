@@ -27,14 +27,22 @@ from tests.kit.synthetic import ORACLE, CoinVLM, HalfSpaceVLM
 KEY = b"the key of these tests"
 GREY = InputImage(np.full((4, 4, 3), 128, np.uint8))
 MIDDLE = float((GREY.pixels / 255).sum())
-LOOSE = Smoothing(samples=40, alpha=0.05, target_radius=0.0, key=KEY)
+LOOSE = Smoothing(
+    samples=40,
+    alpha=0.05,
+    target_radius=0.0,
+    futility=0.0,
+    class_rule="fixed",
+    certified_class="harmless",
+    key=KEY,
+)
 
 
 @dataclass
 class Remote(CoinVLM):
     """A model whose draws cannot be had again; `ends` is what happens after the draws that it has time for."""
 
-    p: float = 0.4
+    p: float = 0.45
     in_time: int = 1000
     repeats_draws: bool = False
     ends: Callable[[], object] | None = None
@@ -62,7 +70,7 @@ def ask(guard: Guard, times: int) -> list[Decision]:
 
 
 class TestDeadlines:
-    """True p = 0.4: without the rule a harmless certificate came at ask 206, at α = 0.05."""
+    """True p = 0.45: without the rule a harmless certificate came at ask 206, at α = 0.05."""
 
     def test_an_outcome_that_cannot_be_had_again_stands_though_a_deadline_cut_it(self) -> None:
         model = Remote(in_time=30)
