@@ -134,6 +134,7 @@ SQLITE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "change"),
     [
@@ -206,6 +207,7 @@ def test_tables_of_our_names_that_cannot_be_used_are_refused_and_left_alone(
                 AuditLog(url)
 
 
+@pytest.mark.slow
 @each_engine
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 @pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based")

@@ -56,6 +56,7 @@ def together(number: int, work: Callable[[], Any]) -> list[Any]:
 # ------------------------------------------------------------------------------ one PIL image, many threads
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -118,6 +119,7 @@ def test_an_image_without_a_file_is_read_by_one_thread_at_a_time() -> None:
     assert most == 1
 
 
+@pytest.mark.slow
 def test_a_harmful_image_opened_lazily_is_blocked_in_every_request(tmp_path: Path) -> None:
     path = tmp_path / "harmful.jpg"
     path.write_bytes(encoded(np.full((600, 800, 3), 5, np.uint8), "JPEG"))
