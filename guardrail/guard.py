@@ -138,7 +138,7 @@ class Guard:
         key = self.classifier.smoothing.key
         if isinstance(store, SignedStore) and key is not None:
             store.sign_by(Signer(key))
-        outages = Outages(f"the certificate store {type(store).__name__}", "going on without it")
+        outages = Outages(type(store).__name__, "going on without the certificate store")
         self._seen = SeenFiles(store if isinstance(store, Aliases) else None, self.limits, outages)
         once = OncePerKey(store if isinstance(store, SharedLocks) else None, outages)
         self._lookup = Lookup(self.classifier, self.oracle, self.policy, store, self.near, self.budget, once, outages)
