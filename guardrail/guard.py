@@ -144,7 +144,7 @@ class Guard:
         key = self.classifier.smoothing.key
         if isinstance(store, SignedStore) and key is not None:
             store.sign_by(Signer(key))
-        self._outages = Outages(f"the certificate store {type(store).__name__}", "going on without it")
+        self._outages = Outages(type(store).__name__, "going on without the certificate store")
         self._seen = SeenFiles(store if isinstance(store, Aliases) else None, self.limits, self._outages)
         self._once = OncePerKey(store if isinstance(store, SharedLocks) else None, self._outages)
 

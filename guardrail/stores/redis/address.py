@@ -75,6 +75,7 @@ class RedisAddress:
         if parts.fragment:
             raise ValueError("what follows # would be dropped")
         user, _, password = (unquote(part) for part in login.partition(":"))
+        hosts = () if kind == "socket" else _hosts(netloc, kind)
         given = _options(parts.query, kind, tls)
         for name, value in (("username", user), ("password", password)):
             if value and given.setdefault(name, value) != value:
@@ -91,14 +92,16 @@ class RedisAddress:
         sentinel = _of_sentinels(given, tls)
         if path:
             if not re.fullmatch(r"\d{1,9}", path):
-                raise ConfigurationError("the path of the Redis URL is a database's number, as in redis://host:6379/0")
+                raise ConfigurationError(
+                    "the path of the Redis URL must be a database's number, as in redis://host:6379/0; a / in a "
+                    "password is to be percent-encoded, %2F"
+                )
             if given.setdefault("db", int(path)) != int(path):
                 raise _refused("db", "is given twice: by the path, and as an option")
         if kind == "cluster" and given.pop("db", 0) != 0:
             raise _refused("db", "must be 0: a cluster has no other databases")
         if tls:
             _try_tls(given)
-        hosts = () if kind == "socket" else _hosts(netloc, kind)
         most = given.pop("max_connections", None)
         return cls(kind, tls, netloc or parts.path, hosts, given, most, unquote(service), sentinel)
 

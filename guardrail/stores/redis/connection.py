@@ -62,7 +62,7 @@ class RedisConnection:
         self._client: Client | None = None
         self._closers: list[Callable[[], None]] = []
         self._inherited: list[object] = []
-        self._outage = Outages(f"Redis at {self.where}", "its calls are given up at once until it answers again")
+        self._outage = Outages(f"Redis at {self.where}", "doing without it until it answers again")
         self._begin()
         try:
             self._connect = self._connector(address)
