@@ -304,3 +304,12 @@ def test_overrides_use_the_connections_of_an_open_log(tmp_path: Path) -> None:
     with AuditLog("sqlite://") as memory:
         Overrides(memory).add("0" * 64, "block", "r", FAR)
         assert [override.reason for override in Overrides(memory).in_force()] == ["r"]
+
+
+@each_engine
+def test_an_index_that_an_operator_has_dropped_hinders_no_migration(engine: str, tmp_path: Path) -> None:
+    with database(engine, tmp_path) as url:
+        AuditLog(url).close()
+        run(url, "DROP INDEX decisions_by_client; UPDATE guardrail_migrations SET version_num = '0001'")
+        with AuditLog(url) as log:
+            assert list(log.find(client="anybody")) == []

@@ -11,5 +11,5 @@ down_revision = "0001"
 
 def upgrade(op: Operations) -> None:
     """Make the index anew."""
-    op.drop_index("decisions_by_client", "decisions")
+    op.drop_index("decisions_by_client", "decisions", if_exists=True)  # an operator may have dropped it
     op.create_index("decisions_by_client", "decisions", [text("substr(client, 1, 64)"), "time"])
