@@ -37,6 +37,31 @@ def clopper_pearson_lower(successes: int, trials: int, alpha: float) -> float:
 
 
 @lru_cache(maxsize=65536)
+def partition_lower(successes: int, trials: int, alpha: float) -> float:
+    """Bound a class's probability from below where every class of a partition is tested on the same draws.
+
+    The first null p₀ that is not rejected at level `alpha·max(p₀, 1/2)`. A class of share q above 1/2 is then given a
+    bound above q with probability at most `alpha·q`, and one of share at most 1/2 a bound above 1/2 with probability
+    at most `alpha·q`: added up over the classes, `alpha`, however many they are (for `alpha` below 1/2).
+    Arguments and errors as `clopper_pearson_lower`.
+
+    Returns:
+        The lower bound, in [0, 1).
+    """
+    from scipy.optimize import brentq
+    from scipy.special import betainc
+
+    half = clopper_pearson_lower(successes, trials, alpha / 2.0)
+    if half <= 0.5:
+        return half
+
+    def spent(p: float) -> float:
+        """P[at least so many successes] over p, which grows with p wherever it is below 1."""
+        return float(betainc(successes, trials - successes + 1, p)) - alpha * p
+
+    return float(brentq(spent, half, clopper_pearson_lower(successes, trials, alpha), xtol=1e-15, rtol=1e-15))
+
+
 def clopper_pearson_upper(successes: int, trials: int, alpha: float) -> float:
     """Bound a success probability from above: it exceeds the bound with probability at most `alpha`.
 

@@ -26,7 +26,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from guardrail.statistics.clopper_pearson import clopper_pearson_lower
+from guardrail.statistics.clopper_pearson import clopper_pearson_lower, partition_lower
 
 __all__ = [
     "DEFAULT_SPENDING",
@@ -120,6 +120,9 @@ def default_looks(budget: int, batch: int | None = None) -> tuple[int, ...]:
 
 # --------------------------------------------------------------------------------------------------------- bounds
 
+_PARTITION = ", partition"
+"""What a bound's name says where it holds for all classes of a partition at once."""
+
 
 @runtime_checkable
 class LowerBound(Protocol):
@@ -146,7 +149,7 @@ class LowerBound(Protocol):
 
     @property
     def alpha(self) -> float:
-        """Probability that the bound ever exceeds the truth, at most."""
+        """Probability that the bound ever exceeds the truth, at most; over a partition, of a false certificate."""
 
     def lower(self, successes: int, look: int) -> float:
         """Lower bound in [0, 1) from `successes` among the first `look` draws."""
@@ -163,6 +166,8 @@ class FixedSample:
     """Number of draws n, at least 1; all are drawn before the bound is taken."""
     alpha: float
     """Probability that the bound exceeds the truth, in (0, 1)."""
+    partition: bool = False
+    """See `ConfidenceSequence`."""
     method: ClassVar[str] = "fixed"
 
     def __post_init__(self) -> None:
@@ -171,7 +176,7 @@ class FixedSample:
     @property
     def name(self) -> str:
         """For example `fixed(samples=100, alpha=0.001)`."""
-        return f"fixed(samples={self.samples}, alpha={self.alpha!r})"
+        return f"fixed(samples={self.samples}, alpha={self.alpha!r}{_PARTITION if self.partition else ''})"
 
     @property
     def looks(self) -> tuple[int]:
@@ -179,18 +184,18 @@ class FixedSample:
         return (self.samples,)
 
     def lower(self, successes: int, look: int) -> float:
-        """`Beta⁻¹(alpha; k, n − k + 1)`, see `clopper_pearson_lower`.
+        """`Beta⁻¹(alpha; k, n − k + 1)`, see `clopper_pearson_lower` and `partition_lower`.
 
         Raises:
             ValueError: `look` is not `samples`, or `successes` lies outside 0 to `look`.
         """
         _require_look(self.looks, successes, look)
-        return clopper_pearson_lower(successes, look, self.alpha)
+        return (partition_lower if self.partition else clopper_pearson_lower)(successes, look, self.alpha)
 
     def required_count(self, target_q: float, look: int) -> int:
         """Smallest count whose bound exceeds `target_q`; `look + 1` where none does."""
         _require_look(self.looks, 0, look)
-        return bisect_right(range(look + 1), target_q, key=lambda k: clopper_pearson_lower(k, look, self.alpha))
+        return bisect_right(range(look + 1), target_q, key=lambda k: self.lower(k, look))
 
 
 @dataclass(frozen=True)
@@ -218,6 +223,10 @@ class ConfidenceSequence:
     """Probability that the bound exceeds the truth at any look, at most; in (0, 1)."""
     spending: Spending = DEFAULT_SPENDING
     """Share of `alpha` that may be spent up to a fraction of the last look."""
+    partition: bool = False
+    """Whether every class of a partition is tested on the same draws. A null p₀ is then tested at level
+    `alpha·max(p₀, 1/2)`, and the probability that any class is certified falsely is at most `alpha`, however many there
+    are: see `ClassRule`."""
     method: ClassVar[str] = "sequential"
 
     def __post_init__(self) -> None:
@@ -234,11 +243,12 @@ class ConfidenceSequence:
     def name(self) -> str:
         """For example `sequential(looks=50,100, alpha=0.001, spending=power(0.52))`."""
         looks = ",".join(map(str, self.looks))
-        return f"sequential(looks={looks}, alpha={self.alpha!r}, spending={self.spending.name})"
+        shared = _PARTITION if self.partition else ""
+        return f"sequential(looks={looks}, alpha={self.alpha!r}, spending={self.spending.name}{shared})"
 
     @cached_property
     def levels(self) -> tuple[float, ...]:
-        """`s_j`: the error that may be spent up to each look."""
+        """`s_j`: the error that may be spent up to each look; over a partition, that times max(p₀, 1/2)."""
         return tuple(self.alpha * self.spending(look / self.looks[-1]) for look in self.looks)
 
     def lower(self, successes: int, look: int) -> float:
@@ -280,12 +290,13 @@ class ConfidenceSequence:
         """
         if not 0.0 <= p0 <= 1.0:
             raise ValueError(f"a null is a probability, got {p0}")
-        counts = _boundaries(np.array([p0], dtype=np.float64), tuple(self.looks), self.levels)
+        null = np.array([p0], dtype=np.float64)
+        counts = _boundaries(null, tuple(self.looks), self.levels, null if self.partition else None)
         return tuple(int(count) for count in counts[:, 0])
 
     @cached_property
     def _lower(self) -> Mapping[int, list[float]]:
-        return _lower_bounds(tuple(self.looks), self.levels)
+        return _lower_bounds(tuple(self.looks), self.levels, self.partition)
 
 
 # ------------------------------------------------------------------------------------------------------- futility
@@ -339,10 +350,13 @@ def _predictive_table(bound: LowerBound, target_q: float, prior: float) -> Mappi
 
 
 @lru_cache(maxsize=32)
-def _lower_bounds(looks: tuple[int, ...], levels: tuple[float, ...]) -> Mapping[int, list[float]]:
-    """Lower bound for each count at each look: the left end of the first cell that is not rejected."""
+def _lower_bounds(looks: tuple[int, ...], levels: tuple[float, ...], partition: bool) -> Mapping[int, list[float]]:
+    """Lower bound for each count at each look: the left end of the first cell that is not rejected.
+
+    Over a partition the level is that of a cell's left end, the null its right end: it holds for all between.
+    """
     edges = _cell_edges(looks[-1])
-    boundaries = _boundaries(edges[1:], looks, levels)
+    boundaries = _boundaries(edges[1:], looks, levels, edges[:-1] if partition else None)
     # The first failing cell is the first where the running maximum fails: it makes the rows monotone and changes
     # no bound. The null 1 is never rejected, so there always is such a cell.
     running = np.maximum.accumulate(boundaries, axis=1)
@@ -362,14 +376,26 @@ def _cell_edges(budget: int) -> _Floats:
     return np.asarray((1.0 - np.cos(np.linspace(0.0, math.pi, cells + 1))) / 2.0, dtype=np.float64)
 
 
-def _boundaries(nulls: _Floats, looks: tuple[int, ...], levels: tuple[float, ...]) -> NDArray[np.int64]:
-    """Boundaries `c_j(p₀)`, one row per look and one column per null, in blocks that stay in the cache."""
+def _boundaries(
+    nulls: _Floats, looks: tuple[int, ...], levels: tuple[float, ...], shares: _Floats | None
+) -> NDArray[np.int64]:
+    """Boundaries `c_j(p₀)`, one row per look and one column per null, in blocks that stay in the cache.
+
+    Args:
+        nulls: in [0, 1].
+        looks: numbers of draws.
+        levels: error that may be spent up to each look.
+        shares: over a partition, the class's share at which each null's level is taken; None: the whole level.
+    """
     block = max(16, 2**15 // (looks[-1] + 1))
-    parts = [_boundaries_of_block(nulls[i : i + block], looks, levels) for i in range(0, len(nulls), block)]
-    return np.concatenate(parts, axis=1)
+    part = np.ones(len(nulls)) if shares is None else np.maximum(shares, 0.5)
+    blocks = (slice(i, i + block) for i in range(0, len(nulls), block))
+    return np.concatenate([_boundaries_of_block(nulls[b], looks, levels, part[b]) for b in blocks], axis=1)
 
 
-def _boundaries_of_block(p: _Floats, looks: tuple[int, ...], levels: tuple[float, ...]) -> NDArray[np.int64]:
+def _boundaries_of_block(
+    p: _Floats, looks: tuple[int, ...], levels: tuple[float, ...], part: _Floats
+) -> NDArray[np.int64]:
     q = 1.0 - p
     # Every number below is a sum of products of non-negative numbers, so nothing cancels: after n draws the relative
     # round-off is under 5n·2⁻⁵³ (two products, a sum and 1 − p per draw; one sum per count cut off). The margin is
@@ -395,7 +421,7 @@ def _boundaries_of_block(p: _Floats, looks: tuple[int, ...], levels: tuple[float
         lowering = np.full(len(p), levels[j] > 0.0)  # nothing to spend: not even what underflows to 0
         for count in range(top, bottom - 1, -1):
             spent = crossed + running[count]
-            lowering &= spent <= levels[j] * margin
+            lowering &= spent <= levels[j] * part * margin
             if not lowering.any():
                 break
             np.copyto(crossed, spent, where=lowering)
