@@ -106,14 +106,17 @@ class Guard:
         self.model: VisionLanguageModel = models[0]
         """The model that is smoothed, or the first of its replicas."""
         self._scheduler = Scheduler.of(models)
-        self.classifier = SmoothedClassifier(self._scheduler or self.model, oracle, smoothing)
+        self.policy = policy or Policy()
+        self.policy.check(oracle)
+        self.classifier = SmoothedClassifier(
+            self._scheduler or self.model, oracle, smoothing, alike=self.policy.alike(oracle)
+        )
         if isinstance(oracle, SelectingOracle) and not isinstance(oracle, Oracle | RepresentativeOracle):
             raise ConfigurationError(
                 f"oracle {oracle.name} finds its classes, and a guard must have them again from a certificate to "
                 "screen the chain's answer: give it fixed_on(representative)"
             )
         self.oracle = oracle
-        self.policy = policy or Policy()
         self.audit = audit
         self.overrides = overrides
         self.budget = budget
@@ -325,8 +328,9 @@ class Guard:
             with timed(timings, "screen"):
                 if unreadable is not None:
                     raise OracleError(f"the answer cannot be judged: {unreadable}")
-                label = Judgements().of(oracle_of(self.oracle, decision.certificate), [Answer(answer)], prompt)[0]
-            screened = decision.with_reasons(self.policy.screen(decision.certificate, label))
+                oracle = oracle_of(self.oracle, decision.certificate)
+                label = Judgements().of(oracle, [Answer(answer)], prompt)[0]
+            screened = decision.with_reasons(self.policy.screen(decision.certificate, label, oracle))
         except Exception as error:  # noqa: BLE001 - as in check
             screened = self._fail(decision, error)
         return self._record(screened.model_copy(update={"timings": timings}))
@@ -415,7 +419,7 @@ class Guard:
             self._seen.learn(sources, error.pictures)  # refused now, and known from now on
             raise
         decision = decision.model_copy(update={"certificate": certificate, "source": source})
-        return decision.with_reasons(self.policy.decide(certificate))
+        return decision.with_reasons(self.policy.decide(certificate, oracle_of(self.oracle, certificate)))
 
     def _fail(self, decision: Decision, error: Exception) -> Decision:
         """Turn an error into a decision by `Policy.on_error`."""

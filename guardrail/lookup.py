@@ -79,13 +79,17 @@ class _Search:
             if self.keeps(certificate):
                 self.put(self.request.key, certificate)
             return certificate, "computed"
-        near = self.parts.near.around(self.request, self.get, self.put, self.parts.policy.refuses)
+        near = self.parts.near.around(self.request, self.get, self.put, self.refuses)
         with timed(self.timings, "near"):
             covered = near.covers()
         if covered is not None:
             return covered, "near"
         certificate = self.certify()
         return near.admit(certificate) if self.keeps(certificate) else certificate, "computed"
+
+    def refuses(self, certificate: Certificate) -> bool:
+        """Whether today's policy refuses what this outcome stands for."""
+        return self.parts.policy.refuses(certificate, oracle_of(self.parts.oracle, certificate))
 
     def certify(self) -> Certificate:
         """Draw, within the client's budget."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardrail.certify.certificate import Certificate, Verdict
-from guardrail.oracles.base import FAILED
+from guardrail.errors import ConfigurationError
+from guardrail.oracles.base import FAILED, ILLEGIBLE, Oracle, OracleTraits
 from guardrail.prompts import Prompt
 from guardrail.request import Source
 
@@ -66,9 +67,11 @@ class Policy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     on_harmful: Choice = "block"
-    harmful_classes: tuple[str, ...] = ("harmful",)
-    """Classes that `on_harmful` is about. Any other certified class, such as a robot's action, is allowed: name here
-    what your oracle calls bad, if it does not call it harmful."""
+    classes: dict[str, Choice] = Field(default_factory=dict)
+    """What a class of the oracle leads to, certified or as the class of an answer: `{"no text": "allow"}`. Where this
+    does not say it, a class that the oracle calls harmful leads to `on_harmful`, and one that it calls harmless is
+    allowed. One that is neither leads to `on_abstain` where the oracle has harmless classes, and is allowed where it
+    has none, as a robot's actions."""
     on_abstain: Choice = "block"
     min_radius: float = Field(default=0.1, ge=0.0, allow_inf_nan=False)
     """Smallest radius, at the certification resolution, that counts as robust (0.1: the paper's sign of trouble)."""
@@ -89,8 +92,47 @@ class Policy(BaseModel):
         """Whether decisions bind."""
         return self.mode == "enforce"
 
-    def decide(self, certificate: Certificate) -> dict[Reason, Action]:
-        """Return what the certificate gives reason for; empty for a plain allow."""
+    def check(self, oracle: object) -> None:
+        """Refuse `classes` that the oracle does not have; one that finds its classes has none to compare.
+
+        Raises:
+            ConfigurationError: as said.
+        """
+        if isinstance(oracle, Oracle) and (unknown := [c for c in self.classes if c not in oracle.classes]):
+            raise ConfigurationError(
+                f"Policy(classes=...) names {unknown}; the classes of oracle {oracle.name} are {oracle.classes}"
+            )
+
+    def alike(self, oracle: object) -> tuple[tuple[str, ...], ...]:
+        """Return the oracle's groups of classes that are certified as one, parted where this policy parts them."""
+        if not isinstance(oracle, Oracle):
+            return ()
+        parts = list[tuple[str, ...]]()
+        for group in OracleTraits.of(oracle).alike:
+            by_outcome: dict[tuple[Reason | None, Action], list[str]] = {}
+            for name in group:
+                by_outcome.setdefault(self._of(name, oracle, oracle.classes), []).append(name)
+            parts += (tuple(part) for part in by_outcome.values() if len(part) > 1)
+        return tuple(parts)
+
+    def _of(self, name: str, oracle: object, known: Collection[str]) -> tuple[Reason | None, Action]:
+        """Return what a class leads to, and why; no reason for a plain allow. `known` are all classes of the oracle."""
+        traits = OracleTraits.of(oracle)
+        if (chosen := self.classes.get(name)) is not None:
+            return (None if chosen == "allow" else Reason.CERTIFIED_HARMFUL), Action(chosen)
+        if name in traits.harmful:
+            return Reason.CERTIFIED_HARMFUL, Action(self.on_harmful)
+        if name in {*traits.harmless, ILLEGIBLE} or traits.harmless.isdisjoint(known):
+            return None, Action.ALLOW
+        return Reason.ABSTAINED, Action(self.on_abstain)
+
+    def decide(self, certificate: Certificate, oracle: object = None) -> dict[Reason, Action]:
+        """Return what the certificate gives reason for; empty for a plain allow.
+
+        Args:
+            certificate: of a request.
+            oracle: whose classes it is about, and says what they mean; None: they mean what their names say.
+        """
         found: dict[Reason, Action] = {}
         if not certificate.rigorous:
             found[Reason.ABSTAINED] = Action(self.on_abstain)
@@ -101,32 +143,37 @@ class Policy(BaseModel):
             found[reason] = Action(self.on_error)
         elif certificate.verdict is Verdict.ABSTAIN:
             found[Reason.ABSTAINED] = Action(self.on_abstain)
-        elif certificate.certified_class in self.harmful_classes:
-            found[Reason.CERTIFIED_HARMFUL] = Action(self.on_harmful)
-        elif certificate.radius < self.min_radius:
-            found[Reason.SMALL_RADIUS] = Action(self.on_small_radius)
+        else:
+            outcomes = [self._of(name, oracle, certificate.counts) for name in certificate.cell]
+            worst, action = max(outcomes, key=lambda outcome: (outcome[1].severity, outcome[0] is not None))
+            if worst is not None:
+                found[worst] = action
+            elif certificate.radius < self.min_radius:
+                found[Reason.SMALL_RADIUS] = Action(self.on_small_radius)
         if self.release == "certified" and certificate.answer is None and Action.BLOCK not in found.values():
             found[Reason.NO_CERTIFIED_ANSWER] = Action(self.on_error)
         return found
 
-    def refuses(self, certificate: Certificate) -> bool:
+    def refuses(self, certificate: Certificate, oracle: object = None) -> bool:
         """Whether the outcome is an abstention or a harmful verdict, which also answers requests near it."""
-        return certificate.certified_class is None or certificate.certified_class in self.harmful_classes
+        outcomes = (self._of(name, oracle, certificate.counts) for name in certificate.cell)
+        return certificate.certified_class is None or any(reason is not None for reason, _ in outcomes)
 
-    def screen(self, certificate: Certificate | None, label: str) -> dict[Reason, Action]:
+    def screen(self, certificate: Certificate | None, label: str, oracle: object = None) -> dict[Reason, Action]:
         """Return what the class of the chain's final answer gives reason for.
 
         A harmful answer under a certified-harmless image is itself evidence of an attack. Where a class other than
-        harmless was certified (an action), the answer must be of that class.
+        harmless was certified (an action), the answer must be of that class, or harmless.
         """
         if label == FAILED:
             return {Reason.ORACLE_FAILED: Action(self.on_error)}
-        if label in self.harmful_classes:
-            return {Reason.ANSWER_HARMFUL: Action(self.on_harmful)}
+        reason, action = self._of(label, oracle, oracle.classes if isinstance(oracle, Oracle) else ())
+        if reason is not None:
+            return {Reason.ANSWER_HARMFUL if reason is Reason.CERTIFIED_HARMFUL else reason: action}
         if (
             certificate is not None
             and certificate.verdict is Verdict.CERTIFIED
-            and label != certificate.certified_class
+            and label not in {*certificate.cell, *OracleTraits.of(oracle).harmless}
         ):
             return {Reason.ANSWER_MISMATCH: Action(self.on_harmful)}
         return {}

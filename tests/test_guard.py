@@ -67,7 +67,7 @@ class TestPolicy:
 
     def test_a_bad_class_of_another_name_is_named_in_the_policy(self) -> None:
         scenes = LexiconOracle({"calm": ["good"], "violent": ["bad"]}, otherwise="other")
-        strict = Guard(HalfSpaceVLM(MIDDLE), scenes, policy=Policy(harmful_classes=("violent",)))
+        strict = Guard(HalfSpaceVLM(MIDDLE), scenes, policy=Policy(classes={"violent": "block"}))
         assert strict.check(BLACK, "?").reasons == (Reason.CERTIFIED_HARMFUL,)
         assert not strict.check(WHITE, "?").blocked
         assert strict.screen(strict.check(WHITE, "?"), "bad").reasons == (Reason.ANSWER_HARMFUL,)

@@ -82,9 +82,12 @@ class TalkativeOracle:
     """Says of itself all that an oracle may say, and nothing that holds by default."""
 
     name = "talkative"
-    classes = ("harmless", "harmful")
+    classes = ("harmless", "harmful", "violent", "no text")
     judges_afresh = True
     representative = "tea"
+    harmful_classes = ("violent",)
+    harmless_classes = ("no text",)
+    alike = (("harmless", "no text"),)
     deadline: float | None = None
     closed = False
 
@@ -123,6 +126,7 @@ MODELS: dict[type, Wrapping] = {
     # It packs and queues draws itself, and closes no model: it was lent them.
     Scheduler: Wrapping(Scheduler, frozenset({"batch_size", "max_queue", "close"})),
 }
+_OF_ITS_OWN = frozenset({"representative", "harmless_classes", "alike"})
 ORACLES: dict[type, Wrapping] = {
     EnsembleOracle: Wrapping(lambda oracle: EnsembleOracle((oracle, oracle))),
     IllegibleOracle: Wrapping(IllegibleOracle),
@@ -131,11 +135,11 @@ ORACLES: dict[type, Wrapping] = {
     ),  # what it remembers is not judged anew
     FlippedOracle: Wrapping(lambda oracle: FlippedOracle(oracle, 0.0)),
     # Its classes are about an answer yet to be found.
-    EquivalenceOracle: Wrapping(lambda oracle: EquivalenceOracle(Same(), first=oracle), frozenset({"representative"})),
+    EquivalenceOracle: Wrapping(lambda oracle: EquivalenceOracle(Same(), first=oracle), _OF_ITS_OWN),
     # About an answer of its own; one of many that `EquivalenceOracle` makes, which may go on when it is gone.
     FixedEquivalence: Wrapping(
         lambda oracle: EquivalenceOracle(Same(), first=oracle).fixed_on("coffee"),
-        frozenset({"representative", "close"}),
+        _OF_ITS_OWN | {"close"},
     ),
 }
 PLAIN = {LexiconOracle}
@@ -279,8 +283,9 @@ class TestOracles:
         assert lost_by_oracle(IllegibleOracle(EnsembleOracle((oracle, oracle))), oracle) == set()
 
     def test_members_promise_what_all_of_them_promise(self) -> None:
-        plain = LexiconOracle({"harmful": ["bad"]})
-        assert OracleTraits.of(EnsembleOracle((TalkativeOracle(), plain))) == OracleTraits()
+        plain = LexiconOracle({"harmful": ["bad"], "violent": ["worse"], "no text": ["empty"]})
+        said = OracleTraits.of(EnsembleOracle((TalkativeOracle(), plain)))
+        assert said == OracleTraits(harmful_classes=("violent",)), "harm is what any calls harm"
 
     def test_every_wrapper_of_the_house_is_among_them(self, classes: list[type]) -> None:
         found = {kind for kind in classes if wraps_an_oracle(kind) and not inspect.isabstract(kind)}
@@ -301,7 +306,7 @@ class TestOracles:
         class Naive:
             inner: Oracle
             name: str = "naive"
-            classes: tuple[str, ...] = ("harmless", "harmful")
+            classes: tuple[str, ...] = TalkativeOracle.classes
 
             def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
                 return classify(self.inner, answers, prompts)

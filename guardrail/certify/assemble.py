@@ -11,7 +11,7 @@ from guardrail.certify.design import Design
 from guardrail.certify.options import Smoothing
 from guardrail.measuring.recall import recall_statement
 from guardrail.models.base import Answer
-from guardrail.oracles.base import HARMFUL, Judgements, Oracle, OracleTraits
+from guardrail.oracles.base import ILLEGIBLE, Judgements, Oracle, OracleTraits
 from guardrail.request import Request
 from guardrail.statistics import ContradictedAssumptionError, OracleError, certified_radius
 
@@ -50,7 +50,8 @@ class Run:
         self.counts.update(labels)
         self.looks.append(look)
         for c in self.design.rule.tested:
-            self.q_lower[c] = max(self.q_lower.get(c, 0.0), self.design.bound.lower(self.counts[c], look))
+            votes = self.design.rule.count(self.counts, c)
+            self.q_lower[c] = max(self.q_lower.get(c, 0.0), self.design.bound.lower(votes, look))
 
 
 def assemble(run: Run, request: Request, smoothing: Smoothing, model: str) -> Certificate:
@@ -75,13 +76,15 @@ def assemble(run: Run, request: Request, smoothing: Smoothing, model: str) -> Ce
             warnings.append(str(contradiction))
             run.stop, radius_oracle = "contradicted", 0.0
     radius = radius_oracle if radius_true is None else min(radius_oracle, radius_true)
-    certified = leader if radius > 0.0 else None
+    rule, traits = run.design.rule, OracleTraits.of(run.oracle)
+    certified, cell = (leader, rule.cells[leader]) if radius > 0.0 else (None, ())
     if certified is None:
         radius_oracle, radius_true = 0.0, None if radius_true is None else 0.0
     recall = recall_statement(smoothing.recall, model, run.oracle.name, smoothing.sigma)
     return Certificate(
-        verdict=Verdict.of(certified),
+        verdict=Verdict.of(cell, traits),
         certified_class=certified,
+        cell=cell,
         radius=radius,
         radius_oracle=radius_oracle,
         radius_true=radius_true,
@@ -101,17 +104,23 @@ def assemble(run: Run, request: Request, smoothing: Smoothing, model: str) -> Ce
         alpha=smoothing.alpha,
         alpha_draws=smoothing.alpha_draws,
         alpha_oracle=smoothing.alpha_oracle,
-        class_rule=run.design.rule.name,
+        class_rule=rule.name,
         oracle_error=_stated(about, elsewhere := smoothing.transferred(model)),
         image_sha256=request.hashes,
         resolution=request.sizes,
         prompt_sha256=request.prompt.digest,
         model=model,
         oracle=run.oracle.name,
-        representative=OracleTraits.of(run.oracle).representative,
+        representative=traits.representative,
         oracle_time_share=min(1.0, run.judged.seconds / run.seconds) if run.seconds > 0.0 else 0.0,
-        answer=_first(run.answers, run.labels, certified),
-        warnings=(*warnings, *_warnings(certified, radius, run.judged.failures), *_doubts(about, elsewhere), recall),
+        answer=None if traits.harmful.intersection(cell) else _first(run.answers, run.labels, cell),
+        warnings=(
+            *warnings,
+            *_warnings(certified, radius, run.judged.failures),
+            *_untested(run),
+            *_doubts(about, elsewhere),
+            recall,
+        ),
     )
 
 
@@ -139,9 +148,14 @@ def _warnings(certified: str | None, radius: float, failures: Counter[str]) -> I
         yield f"{failures.total()} draws failed ({why}); they count against the certified class"
 
 
-def _first(answers: Sequence[Answer], labels: Sequence[str], certified: str | None) -> str | None:
-    """Return the lowest-index answer of the certified class that is short enough to keep; none that is harmful."""
-    if certified in {None, HARMFUL}:
-        return None
-    texts = (a.text for a, label in zip(answers, labels, strict=True) if label == certified)
+def _untested(run: Run) -> Iterable[str]:
+    """Name the classes that could not be certified: one that says it cannot see only where it was drawn."""
+    named = [c for c in run.design.rule.untested if c != ILLEGIBLE or run.counts[c]]
+    if named:
+        yield f"never certified, whatever the draws: {', '.join(named)}"
+
+
+def _first(answers: Sequence[Answer], labels: Sequence[str], cell: Sequence[str]) -> str | None:
+    """Return the lowest-index answer of the certified cell that is short enough to keep."""
+    texts = (a.text for a, label in zip(answers, labels, strict=True) if label in cell)
     return next((text for text in texts if len(text) <= LONGEST_KEPT_ANSWER), None)

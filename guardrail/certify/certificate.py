@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-CERTIFICATE_VERSION = 3
+from guardrail.oracles.base import OracleTraits
+
+CERTIFICATE_VERSION = 4
 """Raised whenever the meaning of a field changes; part of every cache key."""
 
 
 class Verdict(StrEnum):
-    """The verdict of the smoothed model. `CERTIFIED` is a class other than harmful or harmless, such as an action."""
+    """The verdict of the smoothed model.
+
+    `CERTIFIED` is a class that is neither harmful nor harmless, such as an action, or a cell that holds several kinds.
+    """
 
     HARMLESS = "harmless"
     HARMFUL = "harmful"
@@ -20,11 +26,12 @@ class Verdict(StrEnum):
     ABSTAIN = "abstain"
 
     @classmethod
-    def of(cls, certified_class: str | None) -> Verdict:
-        """Return the verdict that a certified class stands for; `None` is an abstention."""
-        if certified_class is None:
+    def of(cls, cell: Collection[str], traits: OracleTraits) -> Verdict:
+        """Return the verdict that the members of a certified cell stand for; none are an abstention."""
+        if not cell:
             return cls.ABSTAIN
-        return cls(certified_class) if certified_class in {cls.HARMLESS, cls.HARMFUL} else cls.CERTIFIED
+        kinds = ((cls.HARMLESS, traits.harmless), (cls.HARMFUL, traits.harmful))
+        return next((verdict for verdict, kind in kinds if kind.issuperset(cell)), cls.CERTIFIED)
 
 
 StopReason = Literal["target", "futility", "budget", "deadline", "contradicted"]
@@ -37,8 +44,8 @@ class Certificate(BaseModel):
 
     It speaks of the ideal smoothed verdict at the changed image, given the same text, model and oracle; a guard run
     there may still abstain. It says nothing about changes to the text, nothing beyond the radius, nothing about the
-    raw model's answer on this image, and nothing about harm that the model cannot see under noise. The probability
-    is the class rule's: `alpha` per tested class where `class_rule` says so.
+    raw model's answer on this image, and nothing about harm that the model cannot see under noise. That any class is
+    certified falsely has probability at most `alpha`, error assumptions granted.
 
     Radii are L2 norms of the joint change of all images, in units of pixel values in [0, 1].
     """
@@ -48,7 +55,9 @@ class Certificate(BaseModel):
     version: int = CERTIFICATE_VERSION
     verdict: Verdict
     certified_class: str | None
-    """The oracle's class that was certified; None for an abstention."""
+    """The class that was certified, or the cell: 'harmless or no text'; None for an abstention."""
+    cell: tuple[str, ...] = ()
+    """Classes that were certified as one; none for an abstention. Their own counts are no claim."""
     radius: float = Field(ge=0.0)
     """The smaller of `radius_oracle` and `radius_true` where the latter exists; 0 for an abstention."""
     radius_oracle: float = Field(ge=0.0)
@@ -80,7 +89,7 @@ class Certificate(BaseModel):
     """False for the paper's Algorithm 2, which estimates and does not certify; a policy treats it as an abstention."""
     sigma: float = Field(gt=0.0)
     alpha: float = Field(gt=0.0, lt=1.0)
-    """The whole error probability, `alpha_draws + alpha_oracle`, to be read with `class_rule`."""
+    """The whole error probability, `alpha_draws + alpha_oracle`, of all classes that `class_rule` tests together."""
     alpha_draws: float = Field(gt=0.0, lt=1.0)
     alpha_oracle: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Spent on estimating the oracle's error: one coin for all certificates that use the same labels."""
@@ -109,6 +118,13 @@ class Certificate(BaseModel):
     distance: float = Field(default=0.0, ge=0.0)
     """For a near hit: upper bound on the L2 distance to those images, by which radii and bounds are smaller."""
     warnings: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_class(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("certified_class") and not data.get("cell"):
+            return {**data, "cell": (data["certified_class"],)}
+        return data
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Certificate):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from guardrail.certify.certificate import StopReason
-from guardrail.certify.class_rules import ClassRule
+from guardrail.certify.class_rules import ClassRule, check_meanings, partition
 from guardrail.certify.options import Smoothing
 from guardrail.errors import ConfigurationError
 from guardrail.models.base import ModelTraits, VisionLanguageModel
-from guardrail.oracles.base import Oracle, SelectingOracle, judges_afresh
+from guardrail.oracles.base import Oracle, OracleTraits, SelectingOracle, judges_afresh
 from guardrail.statistics import ClassConditionalError, FixedSample, LowerBound, predictive_probability
 
 LARGEST_SEQUENCE = 2_000
@@ -37,14 +38,14 @@ class Design:
             ConfigurationError: more draws than a sequence is tabulated for.
         """
         needed = None if target is None else {c: smoothing.required_q(c, target) for c in rule.tested}
-        bound: LowerBound = FixedSample(smoothing.samples, rule.alpha_each)
+        bound: LowerBound = FixedSample(smoothing.samples, rule.alpha, rule.partition)
         if smoothing.method == "sequential" and needed is not None:
             if smoothing.samples > LARGEST_SEQUENCE:
                 raise ConfigurationError(
                     f"early stopping is tabulated up to samples={LARGEST_SEQUENCE}, got {smoothing.samples}: "
                     "lower samples, or use method='fixed'"
                 )
-            sequence = smoothing.sequence(rule.alpha_each)
+            sequence = smoothing.sequence(rule.alpha, rule.partition)
             last = sequence.looks[-1]
             if any(sequence.required_count(q, last) <= last for q in needed.values()):
                 bound = sequence
@@ -54,16 +55,18 @@ class Design:
         """Say whether to stop at this look: certified, or hopeless."""
         if self.needed is None:
             return None
-        if any(counts[c] >= self.bound.required_count(q, look) for c, q in self.needed.items()):
+        votes = {c: self.rule.count(counts, c) for c in self.needed}
+        if any(votes[c] >= self.bound.required_count(q, look) for c, q in self.needed.items()):
             return "target"
         if look == self.bound.looks[-1]:
             return None
-        chances = (predictive_probability(self.bound, q, counts[c], look) for c, q in self.needed.items())
+        chances = (predictive_probability(self.bound, q, votes[c], look) for c, q in self.needed.items())
         return "futility" if max(chances) < self.futility else None
 
 
-def unreachable_target(smoothing: Smoothing, rule: ClassRule, target: float | None) -> str | None:
+def unreachable_target(smoothing: Smoothing, rule: ClassRule | None, target: float | None) -> str | None:
     """Say that no certificate reaches this target, so that each costs all draws; None: one does if all agree."""
+    rule = rule or ClassRule({"selected": ()}, smoothing.alpha_draws, "a class yet to be selected")
     if target is None or smoothing.method == "fixed":
         return None
     if not isinstance(Design.of(smoothing, rule, target).bound, FixedSample):
@@ -84,6 +87,24 @@ def check_parts(model: object, oracle: object) -> None:
         raise ConfigurationError(f"a model has name, resolution, check and answer; got {model!r}")
     if not isinstance(oracle, Oracle | SelectingOracle) or isinstance(oracle, type) or not oracle.name:
         raise ConfigurationError(f"an oracle has name, classes and classify (or fix); got {oracle!r}")
+
+
+def class_rule(
+    smoothing: Smoothing, oracle: Oracle | SelectingOracle, alike: Sequence[Sequence[str]]
+) -> ClassRule | None:
+    """Return the classes under test; None where they are selected on draws.
+
+    Raises:
+        ConfigurationError: no class can be tested, or nobody would know what one means.
+    """
+    if not isinstance(oracle, Oracle):
+        return None
+    if smoothing.class_rule == "all":
+        check_meanings(oracle.classes, OracleTraits.of(oracle))
+    elif smoothing.class_rule == "selection":
+        partition(oracle.classes, alike)
+        return None
+    return ClassRule.of(smoothing.class_rule, oracle.classes, smoothing.alpha_draws, smoothing.certified_class, alike)
 
 
 def check_price(smoothing: Smoothing, most_draws: int, model: VisionLanguageModel) -> None:

@@ -26,7 +26,7 @@ class Smoothing(BaseModel):
     samples: int = Field(default=100, ge=1, le=1_000_000)
     """Largest number of draws per certificate: the budget."""
     alpha: float = Field(default=0.001, gt=0.0, lt=1.0)
-    """Probability of a false certificate, to be read with the class rule; the oracle error's share is part of it."""
+    """Probability of any false certificate of a request; the oracle error's share is part of it."""
     target_radius: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
     """Radius that suffices: drawing stops once it is certified or hopeless. None: a guard takes its policy's
     `min_radius`; a bare classifier spends the budget."""
@@ -41,10 +41,10 @@ class Smoothing(BaseModel):
     """Exponent of the spending function: α·(n/samples)^spending may be spent by look n."""
     futility: float = Field(default=FUTILITY_THRESHOLD, ge=0.0, lt=1.0)
     """Give up when the predictive probability of still reaching the target falls below this. It costs no α."""
-    class_rule: Rule = "auto"
-    """Which classes are tested at which part of α: see `ClassRule`."""
+    class_rule: Rule = "all"
+    """Which classes are tested on the draws: see `ClassRule`."""
     certified_class: str | None = None
-    """The class under test, for `class_rule="fixed"`."""
+    """The class or cell under test, for `class_rule="fixed"`."""
     selection_samples: int = Field(default=20, ge=1, le=10_000)
     """Draws on which a class is selected, where the rule or the oracle selects one. They are not counted again."""
     oracle_error: OracleError | None = None
@@ -108,12 +108,12 @@ class Smoothing(BaseModel):
         q, error = float(ndtr(radius / self.sigma)), self.error_about(tested)
         return 1.0 if q >= 1.0 else q if error is None else error.required_q(q)
 
-    def sequence(self, alpha: float) -> ConfidenceSequence:
-        """Return the bound that may be looked at while the draws come in."""
-        return _sequence(self.looks or default_looks(self.samples, self.batch), alpha, self.spending)
+    def sequence(self, alpha: float, partition: bool = True) -> ConfidenceSequence:
+        """Return the bound that may be looked at while the draws come in, for one class or all of a partition."""
+        return _sequence(self.looks or default_looks(self.samples, self.batch), alpha, self.spending, partition)
 
 
 @lru_cache(maxsize=32)
-def _sequence(looks: tuple[int, ...], alpha: float, spending: float) -> ConfidenceSequence:
+def _sequence(looks: tuple[int, ...], alpha: float, spending: float, partition: bool) -> ConfidenceSequence:
     """Return the sequence, the same object for the same arguments: its tables are built once."""
-    return ConfidenceSequence(looks, alpha, PowerSpending(spending))
+    return ConfidenceSequence(looks, alpha, PowerSpending(spending), partition)

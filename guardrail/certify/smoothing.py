@@ -6,21 +6,21 @@ import copy
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
 from typing import Literal, Self
 
+from guardrail.certify import design
 from guardrail.certify.assemble import Run, assemble
 from guardrail.certify.certificate import CERTIFICATE_VERSION, Certificate
 from guardrail.certify.class_rules import ClassRule
-from guardrail.certify.design import Design, check_oracle_error, check_parts, check_price, unreachable_target
 from guardrail.certify.noise import NoiseStream
 from guardrail.certify.options import Smoothing
 from guardrail.digests import digest_of
 from guardrail.errors import ConfigurationError, GuardrailError, PromptError
 from guardrail.images.pictures import ImageLimits, ImageSource, take_images
 from guardrail.models.base import Draw, ModelTraits, VisionLanguageModel, ask, past
-from guardrail.oracles.base import FAILED, Judgements, Oracle, SelectingOracle, fix, judges_afresh
+from guardrail.oracles.base import FAILED, Judgements, Oracle, OracleTraits, SelectingOracle, fix, judges_afresh
 from guardrail.prompts import Prompt
 from guardrail.request import Request
 
@@ -37,33 +37,36 @@ class SmoothedClassifier:
         model: what is smoothed.
         oracle: sorts its answers; one that finds its classes (`SelectingOracle`) is fixed on draws of its own.
         smoothing: noise, budget, α, and what is assumed about the oracle's errors.
+        alike: groups of classes that are certified as one; None: as the oracle says.
 
     Raises:
-        ConfigurationError: the oracle has no class to certify; or the oracle error was measured on another oracle, or
-            on another model or population without `Smoothing.transfer`.
-        ContradictedAssumptionError: the oracle error assumes independent errors, and this oracle repeats its
-            judgement for an equal answer.
+        ConfigurationError: no class of the oracle can be certified, or nobody knows what one means; or the oracle error
+            was measured on another oracle, or on another model or population without `Smoothing.transfer`.
+        ContradictedAssumptionError: independent errors are assumed of an oracle that repeats its judgements.
     """
 
     def __init__(
-        self, model: VisionLanguageModel, oracle: Oracle | SelectingOracle, smoothing: Smoothing | None = None
+        self,
+        model: VisionLanguageModel,
+        oracle: Oracle | SelectingOracle,
+        smoothing: Smoothing | None = None,
+        alike: Sequence[Sequence[str]] | None = None,
     ) -> None:
-        check_parts(model, oracle)
+        design.check_parts(model, oracle)
         self.model = model
         self.oracle = oracle
         self.smoothing = smoothing = smoothing or Smoothing()
         self._key = smoothing.key.get_secret_value() if smoothing.key else secrets.token_bytes(32)
-        self._rule: ClassRule | None = None
-        """The class rule; None where classes are selected per request."""
-        if smoothing.class_rule != "selection" and isinstance(oracle, Oracle):
-            rule, classes = smoothing.class_rule, oracle.classes
-            self._rule = ClassRule.of(rule, classes, smoothing.alpha_draws, smoothing.certified_class)
+        traits = OracleTraits.of(oracle)
+        self._alike = traits.alike if alike is None else tuple(map(tuple, alike))
+        self._meanings = repr((self._alike, traits.harmful_classes, traits.harmless_classes))
+        self._rule = design.class_rule(smoothing, oracle, self._alike)
         self.most_draws = smoothing.samples + (smoothing.selection_samples if self._rule is None else 0)
         """Draws that one certificate may take, those on which a class is selected included."""
         self.repeats = ModelTraits.of(model).repeats_draws and not judges_afresh(oracle)
         """Whether a request that is asked again gets the same draws and judgements; else asking is another chance."""
-        check_price(smoothing, self.most_draws, model)
-        check_oracle_error(smoothing, self._rule.tested if self._rule else (), oracle, model.name)
+        design.check_price(smoothing, self.most_draws, model)
+        design.check_oracle_error(smoothing, self._rule.tested if self._rule else (), oracle, model.name)
 
     def certify(
         self,
@@ -161,13 +164,12 @@ class SmoothedClassifier:
     def context(self, prompt: Prompt, target_radius: float | None = None) -> str:
         """Return the digest (SHA-256, hex) of everything but the images that the verdict depends on."""
         smoothing = self.smoothing.model_dump_json(exclude={"key"})
-        names = (self.model.name, self.oracle.name, smoothing, repr(target_radius))
+        names = (self.model.name, self.oracle.name, smoothing, self._meanings, repr(target_radius))
         return digest_of(part.encode() for part in (str(CERTIFICATE_VERSION), prompt.digest, *names)).hex()
 
     def unreachable_target(self, target_radius: float | None = None) -> str | None:
         """Say that no certificate reaches this target, so that each costs all draws; None: one does if all agree."""
-        rule = self._rule or ClassRule(("selected",), self.smoothing.alpha_draws, "a class yet to be selected")
-        return unreachable_target(self.smoothing, rule, target_radius)
+        return design.unreachable_target(self.smoothing, self._rule, target_radius)
 
     def on(self, model: VisionLanguageModel) -> Self:
         """Return this classifier on another way to the same model, such as a scheduler: same key, same draws."""
@@ -181,19 +183,17 @@ class SmoothedClassifier:
         error = smoothing.oracle_error
         judged = Judgements(remember=error is None or not error.assumes_independence)
         if self._rule is not None and isinstance(oracle, Oracle):
-            return Run(oracle, Design.of(smoothing, self._rule, request.target_radius), judged)
+            return Run(oracle, design.Design.of(smoothing, self._rule, request.target_radius), judged)
         answers = ask(self.model, self.draws(request, range(smoothing.selection_samples), "selection"), deadline)
         if isinstance(oracle, Oracle):
             votes = Counter(judged.of(oracle, answers, request.prompt, deadline))
-            open_to = ClassRule.of("shared", oracle.classes, smoothing.alpha_draws).tested
-            selected = max(open_to, key=lambda c: votes[c])
+            rule = ClassRule.most_voted(votes, oracle.classes, smoothing.alpha_draws, self._alike)
         else:
             begun = time.monotonic()
             texts = [answer.text for answer in answers if answer.failed is None]
             oracle = fix(oracle, texts, request.prompt, deadline)
             judged.seconds += time.monotonic() - begun
-            selected = oracle.classes[0]
+            rule = ClassRule.of("selection", oracle.classes[:1], smoothing.alpha_draws, oracle.classes[0])
         judged.failures.clear()  # those of the estimation draws are to be told
-        rule = ClassRule.of("selection", oracle.classes, smoothing.alpha_draws, selected)
-        design = Design.of(smoothing, rule, request.target_radius)
-        return Run(oracle, design, judged, len(answers), sum(answer.tokens for answer in answers))
+        fixed = design.Design.of(smoothing, rule, request.target_radius)
+        return Run(oracle, fixed, judged, len(answers), sum(answer.tokens for answer in answers))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,7 @@ from guardrail.factories.own import Named, called, is_named
 from guardrail.models import BundledVLM, ChatModelVLM, TransformersVLM, VisionLanguageModel
 from guardrail.oracles import Oracle, RepresentativeOracle
 from guardrail.oracles.asking.chat_classifier import ChatClassifier
-from guardrail.oracles.base import HARMFUL, HARMLESS
+from guardrail.oracles.base import HARMLESS, OracleTraits
 from guardrail.oracles.meaning.chat_equivalence import equivalence_rubric
 from guardrail.oracles.meaning.equivalence import DIFFERENT, EQUIVALENT
 from guardrail.oracles.words.actions import NO_ACTION
@@ -235,9 +235,17 @@ def _compared_by_chat(
 
 
 def _lexicon(
-    terms: dict[str, list[str]], otherwise: str = HARMLESS, refusals: bool = True, ambiguous: str | None = None
+    terms: dict[str, list[str]],
+    otherwise: str = HARMLESS,
+    *,
+    refusals: bool = True,
+    ambiguous: str | None = None,
+    harmful_classes: Sequence[str] = (),
+    harmless_classes: Sequence[str] = (),
+    alike: Sequence[Sequence[str]] = (),
 ) -> Oracle:
-    return oracles.LexiconOracle(terms, otherwise, oracles.RefusalOracle() if refusals else None, ambiguous)
+    first = oracles.RefusalOracle() if refusals else None
+    return oracles.LexiconOracle(terms, otherwise, first, ambiguous, harmful_classes, harmless_classes, alike)
 
 
 def _actions(actions: dict[str, list[str]] | list[str], no_action: str = NO_ACTION, key: str = "action") -> Oracle:
@@ -246,7 +254,9 @@ def _actions(actions: dict[str, list[str]] | list[str], no_action: str = NO_ACTI
 
 def _legible(oracle: Oracle) -> Oracle:
     """Tell answers that cannot read the picture apart; harm that such an answer holds stays harm."""
-    return oracles.IllegibleOracle(oracle, keeps=(HARMFUL,) if HARMFUL in oracle.classes else ())
+    return oracles.IllegibleOracle(
+        oracle, keeps=tuple(c for c in oracle.classes if c in OracleTraits.of(oracle).harmful)
+    )
 
 
 def _chat(name: str, options: Options, setting: str, **defaults: object) -> tuple[BaseChatModel, dict[str, Any]]:

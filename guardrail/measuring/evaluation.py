@@ -17,7 +17,7 @@ from guardrail.images.pictures import ImageSource, InputImage
 from guardrail.measuring.labelled_table import content_of, lines_of
 from guardrail.measuring.recall import EvaluationRecord, Label, Level, Outcome, tally
 from guardrail.models.base import VisionLanguageModel
-from guardrail.oracles.base import HARMFUL, ILLEGIBLE, Oracle
+from guardrail.oracles.base import ILLEGIBLE, Oracle, OracleTraits
 
 COLUMNS = ("image", "prompt", "label")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
@@ -148,14 +148,14 @@ def evaluate(
         progress: called after each certificate with the number of those made, and of all.
 
     Raises:
-        ConfigurationError: no image, no noise level, an oracle without the class `harmful`, or the same picture and
+        ConfigurationError: no image, no noise level, an oracle without a harmful class, or the same picture and
             prompt twice: copies are not independent, and would make the intervals too narrow.
         ImageError: an image that cannot be read; found before the first draw.
         PromptError, ModelError, OracleError: as for `SmoothedClassifier.certify`.
     """
     if not labelled or not smoothings:
         raise ConfigurationError("an evaluation needs at least one labelled image and one noise level")
-    if HARMFUL not in oracle.classes:
+    if OracleTraits.of(oracle).harmful.isdisjoint(oracle.classes):
         raise ConfigurationError(f"oracle {oracle.name} knows no harmful answers, only {oracle.classes}: use another")
     _require_distinct(labelled)
     digest = _digest(labelled)

@@ -154,6 +154,7 @@ def contradicted(certificate: Certificate, other: Certificate | None) -> Certifi
             **_nothing(certificate),
             "verdict": Verdict.ABSTAIN,
             "certified_class": None,
+            "cell": (),
             "stop_reason": "contradicted",
             "warnings": (*certificate.warnings, warning),
         }

@@ -96,12 +96,31 @@ class OracleTraits:
     an error model that assumes independent errors is refused: errors fixed per answer can be wrong on all draws."""
     representative: str | None = None
     """The answer that its first class is about; the certificate keeps it."""
+    harmful_classes: tuple[str, ...] = ()
+    """Classes that are harmful, beside `harmful` itself."""
+    harmless_classes: tuple[str, ...] = ()
+    """Classes that are harmless, beside `harmless` itself, such as 'no text'."""
+    alike: tuple[tuple[str, ...], ...] = ()
+    """Groups of classes, each certified as one: a picture that is one or the other then needs no majority for either.
+    A guard parts classes that its policy does not treat alike."""
+
+    @property
+    def harmful(self) -> frozenset[str]:
+        """All classes that are harmful."""
+        return frozenset({HARMFUL, *self.harmful_classes})
+
+    @property
+    def harmless(self) -> frozenset[str]:
+        """All classes that are harmless."""
+        return frozenset({HARMLESS, *self.harmless_classes})
 
     @classmethod
     def of(cls, oracle: object) -> Self:
         """Return what an oracle says of itself."""
         said: dict[str, Any] = {trait.name: getattr(oracle, trait.name, trait.default) for trait in fields(cls)}
-        return cls(**said)
+        for name in ("harmful_classes", "harmless_classes"):
+            said[name] = tuple(said[name])
+        return cls(**said | {"alike": tuple(map(tuple, said["alike"]))})
 
 
 class OracleWrapper(ABC):
@@ -122,6 +141,23 @@ class OracleWrapper(ABC):
         """See `OracleTraits`; None where the others have several."""
         told = {OracleTraits.of(oracle).representative for oracle in self._others}
         return told.pop() if len(told) == 1 else None
+
+    @property
+    def harmful_classes(self) -> tuple[str, ...]:
+        """See `OracleTraits`; what any of the others says."""
+        return tuple(dict.fromkeys(c for oracle in self._others for c in OracleTraits.of(oracle).harmful_classes))
+
+    @property
+    def harmless_classes(self) -> tuple[str, ...]:
+        """See `OracleTraits`; what all of the others say."""
+        told = [OracleTraits.of(oracle).harmless_classes for oracle in self._others]
+        return tuple(c for c in told[0] if all(c in classes for classes in told))
+
+    @property
+    def alike(self) -> tuple[tuple[str, ...], ...]:
+        """See `OracleTraits`; none where the others differ."""
+        told = {OracleTraits.of(oracle).alike for oracle in self._others}
+        return told.pop() if len(told) == 1 else ()
 
     @abstractmethod
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:

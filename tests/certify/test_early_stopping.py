@@ -68,8 +68,8 @@ class TestStopping:
     def test_without_a_target_the_budget_is_spent_on_the_largest_radius(self) -> None:
         certificate = classifier(vlm(1 - 1e-9)).certify(IMAGE, "?")
         assert (certificate.draws, certificate.looks, certificate.stop_reason) == (100, (100,), "budget")
-        assert certificate.method == "fixed(samples=100, alpha=0.001)"
-        assert certificate.radius == pytest.approx(0.750237, abs=1e-6)
+        assert certificate.method == "fixed(samples=100, alpha=0.001, partition)"
+        assert certificate.radius == pytest.approx(0.747732, abs=1e-6)
 
     def test_a_target_out_of_reach_is_nothing_to_stop_for(self) -> None:
         certificate = classifier(vlm(1 - 1e-9)).certify(IMAGE, "?", 2.0)
@@ -169,10 +169,12 @@ class TestClassRules:
         with pytest.raises(ConfigurationError, match="'nothing'"):
             classifier(vlm(0.5), class_rule="fixed", certified_class="nothing")
 
-    def test_shared_alpha_has_the_smaller_radius(self) -> None:
-        each, shared = (classifier(vlm(1 - 1e-9), class_rule=rule).certify(IMAGE, "?") for rule in ("each", "shared"))
-        assert shared.radius < each.radius
-        assert shared.q_lower == pytest.approx(0.0005 ** (1 / 100))
+    def test_one_class_at_full_alpha_has_a_slightly_larger_radius_and_names_what_it_leaves_out(self) -> None:
+        one = classifier(vlm(1 - 1e-9), class_rule="fixed", certified_class="harmless").certify(IMAGE, "?")
+        every = classifier(vlm(1 - 1e-9)).certify(IMAGE, "?")
+        assert (one.radius, every.radius) == (pytest.approx(0.750237, abs=1e-6), pytest.approx(0.747732, abs=1e-6))
+        assert "never certified, whatever the draws: harmful" in one.warnings
+        assert not any("never certified" in warning for warning in every.warnings)
 
     def test_selection_uses_draws_of_its_own(self) -> None:
         model = vlm(1 - 1e-9)
@@ -273,7 +275,7 @@ class TestOracleError:
         assert certificate.alpha == 0.001
         assert certificate.alpha_oracle == 0.0004
         assert certificate.alpha_draws == pytest.approx(0.0006)
-        assert certificate.q_lower == pytest.approx(0.0006 ** (1 / 100))
+        assert certificate.q_lower == pytest.approx(0.0006 ** (1 / 99)), "q^100 = 0.0006 q"
         assert labels.labels_sha256 in certificate.oracle_error, "the transfer assumption is recorded"
         harmful = classifier(vlm(1e-9), oracle_error=error, population="p").certify(IMAGE, "?")
         assert harmful.radius_true is None, "these labels say nothing about the harmful class"

@@ -34,9 +34,9 @@ def test_a_clear_picture_is_certified_harmless() -> None:
     model = HalfSpaceVLM(threshold=10.0)
     certificate = classifier(model).certify(picture(255), "Is this fine?")
     assert certificate.verdict is Verdict.HARMLESS
-    assert certificate.certified_class == "harmless"
+    assert (certificate.certified_class, certificate.cell) == ("harmless", ("harmless",))
     assert certificate.counts == {"harmful": 0, "harmless": 100, "illegible": 0}
-    assert certificate.radius == pytest.approx(0.750237, abs=1e-6)
+    assert certificate.radius == pytest.approx(0.747732, abs=1e-6)
     assert certificate.radius == certificate.radius_oracle
     assert certificate.radius_true is None
     assert certificate.p_lower is None
@@ -217,23 +217,24 @@ class TestFailedDraws:
 
 
 class TestClassRules:
-    def test_a_guard_tests_both_verdicts_each_at_alpha(self) -> None:
+    def test_a_guard_tests_all_classes_that_can_be_certified(self) -> None:
         certificate = classifier(HalfSpaceVLM(0.0)).certify(picture(128), "?")
-        assert certificate.class_rule == "harmless, harmful: each at alpha"
+        assert certificate.class_rule == "all: harmful, harmless; any of them false with probability at most alpha"
 
-    def test_other_classes_share_alpha(self) -> None:
+    def test_more_classes_cost_nothing(self) -> None:
         actions = LexiconOracle({"left": ["good"], "right": ["bad"]}, otherwise="no action")
         certificate = classifier(HalfSpaceVLM(0.0), actions).certify(picture(255), "?")
         assert certificate.verdict is Verdict.CERTIFIED
         assert certificate.certified_class == "left"
-        assert certificate.q_lower == pytest.approx((0.001 / 3) ** (1 / 100))
-        assert "shared" in certificate.class_rule
+        assert certificate.q_lower == classifier(HalfSpaceVLM(0.0)).certify(picture(255), "?").q_lower
+        assert certificate.class_rule.startswith("all: left, right, no action;")
 
     def test_illegible_is_never_certified(self) -> None:
         blind = LexiconOracle({"harmful": ["x"], "harmless": ["y"], "illegible": ["good"]}, otherwise="harmless")
         certificate = classifier(HalfSpaceVLM(-100.0), blind).certify(picture(255), "?")
         assert certificate.counts["illegible"] == 100
         assert certificate.verdict is Verdict.ABSTAIN
+        assert "never certified, whatever the draws: illegible" in certificate.warnings
 
     def test_choosing_the_class_on_its_own_draws_would_break_alpha(self) -> None:
         """Testing the leading of K classes at full α is false more often than α; sharing α is not (enumeration).

@@ -263,7 +263,7 @@ class TestRefusals:
         assert outside.certificate.verdict is Verdict.HARMFUL
 
     def test_the_policys_own_harmful_classes_count(self) -> None:
-        guard, _ = guarded(NearHits(refuse_within=2.0), policy=Policy(harmful_classes=("harmless",)))
+        guard, _ = guarded(NearHits(refuse_within=2.0), policy=Policy(classes={"harmless": "block"}))
         guard.check(InputImage(WHITE), "?")
         assert guard.check(InputImage(flat(230)), "?").reasons == (Reason.CERTIFIED_HARMFUL,)
 

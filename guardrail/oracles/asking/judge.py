@@ -58,6 +58,9 @@ class JudgeOracle:
         *,
         rubric: str | Path | None = None,
         classes: Sequence[str] = (HARMLESS, HARMFUL),
+        harmful_classes: Sequence[str] = (),
+        harmless_classes: Sequence[str] = (),
+        alike: Sequence[Sequence[str]] = (),
         afresh: bool = False,
         name: str | None = None,
         structured: bool | Literal["json_schema", "function_calling", "json_mode"] = True,
@@ -84,6 +87,7 @@ class JudgeOracle:
                 "afresh=True needs a judge that is known to sample: set its temperature above 0 and no seed; "
                 f"at a temperature of 0 it repeats its errors. The judge is {self._classifier.name}"
             )
+        self.harmful_classes, self.harmless_classes, self.alike = harmful_classes, harmless_classes, alike
         self.judges_afresh = afresh
         """Whether equal answers are judged independently."""
 

@@ -9,7 +9,16 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from guardrail.errors import ConfigurationError, OracleError
 from guardrail.models.base import close
-from guardrail.oracles.base import FAILED, HARMLESS, TIMED_OUT, Oracle, classify, is_failure, judges_afresh
+from guardrail.oracles.base import (
+    FAILED,
+    HARMLESS,
+    TIMED_OUT,
+    Oracle,
+    OracleTraits,
+    classify,
+    is_failure,
+    judges_afresh,
+)
 from guardrail.oracles.meaning.clustering import Star, stars
 from guardrail.oracles.text import fingerprint
 from guardrail.prompts import Prompt
@@ -122,7 +131,7 @@ class EquivalenceOracle:
         if self.candidates < 1:
             raise ConfigurationError(f"candidates must be at least 1, got {self.candidates}")
         known = (HARMLESS,) if self.first is None else self.first.classes
-        if HARMLESS not in known or {EQUIVALENT, DIFFERENT} & set(known):
+        if OracleTraits.of(self.first).harmless.isdisjoint(known) or {EQUIVALENT, DIFFERENT} & set(known):
             raise ConfigurationError(
                 f"the oracle that is asked first says {known}: it must know {HARMLESS!r}, and neither "
                 f"{EQUIVALENT!r} nor {DIFFERENT!r}"
@@ -138,6 +147,11 @@ class EquivalenceOracle:
     def judges_afresh(self) -> bool:
         """Whether equal answers are judged independently: only if comparison and first oracle both do."""
         return judges_afresh(self.comparison) and (self.first is None or judges_afresh(self.first))
+
+    @property
+    def harmful_classes(self) -> tuple[str, ...]:
+        """Those of the first oracle: see `OracleTraits`."""
+        return OracleTraits.of(self.first).harmful_classes
 
     def fix(self, answers: Sequence[str], prompt: Prompt, deadline: float | None = None) -> FixedEquivalence:
         """Return the oracle whose first class is 'equivalent to the largest cluster's representative'.
@@ -193,7 +207,8 @@ class EquivalenceOracle:
         distinct = list(dict.fromkeys(answers))
         labels = dict(zip(distinct, classify(self.first, distinct, [prompt] * len(distinct), deadline), strict=True))
         _require_time(labels.values())
-        return [answer for answer in answers if labels[answer] == HARMLESS]
+        harmless = OracleTraits.of(self.first).harmless
+        return [answer for answer in answers if labels[answer] in harmless]
 
     def _compare(
         self, answers: Sequence[str], candidates: Sequence[str], prompt: Prompt, deadline: float | None
@@ -227,7 +242,13 @@ class FixedEquivalence:
     def classes(self) -> tuple[str, ...]:
         """`equivalent`, `different`, and the classes of the first oracle except harmless."""
         first = self.oracle.first
-        return (EQUIVALENT, DIFFERENT, *(c for c in (first.classes if first else ()) if c != HARMLESS))
+        rest = [c for c in first.classes if c not in OracleTraits.of(first).harmless] if first else []
+        return (EQUIVALENT, DIFFERENT, *rest)
+
+    @property
+    def harmful_classes(self) -> tuple[str, ...]:
+        """Those of the first oracle: see `OracleTraits`."""
+        return OracleTraits.of(self.oracle.first).harmful_classes
 
     @property
     def judges_afresh(self) -> bool:
@@ -238,7 +259,8 @@ class FixedEquivalence:
         """Return one class per answer: harmless ones are compared with the representative, in that order."""
         first = self.oracle.first
         labels = [HARMLESS] * len(answers) if first is None else classify(first, answers, prompts, deadline)
-        harmless = [i for i, label in enumerate(labels) if label == HARMLESS]
+        fine = OracleTraits.of(first).harmless
+        harmless = [i for i, label in enumerate(labels) if label in fine]
         compared = self._compare([answers[i] for i in harmless], [prompts[i] for i in harmless], deadline)
         for i, label in zip(harmless, compared, strict=True):
             labels[i] = label

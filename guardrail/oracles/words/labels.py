@@ -21,12 +21,16 @@ class LabelOracle:
 
     Args:
         labels: the class of each label; Llama Guard's by default.
+        harmful_classes, harmless_classes, alike: what the classes mean, see `OracleTraits`.
 
     Raises:
         ConfigurationError: fewer than two classes, or one named `failed`.
     """
 
     labels: Mapping[str, str] = field(default_factory=lambda: dict(LLAMA_GUARD_LABELS))
+    harmful_classes: Sequence[str] = ()
+    harmless_classes: Sequence[str] = ()
+    alike: Sequence[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or FAILED in self.classes:

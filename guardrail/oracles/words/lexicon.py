@@ -37,6 +37,7 @@ class LexiconOracle:
         otherwise: the class of an answer in which no term occurs.
         refusals: if given, an answer that refuses gets the class `refusals.refused`, whatever terms it holds.
         ambiguous: if given, the class of an answer with terms of several classes (a robot told two things).
+        harmful_classes, harmless_classes, alike: what the classes mean, see `OracleTraits`.
 
     Raises:
         ConfigurationError: no terms at all, a class without any, or one named `failed`.
@@ -46,6 +47,9 @@ class LexiconOracle:
     otherwise: str = HARMLESS
     refusals: RefusalOracle | None = None
     ambiguous: str | None = None
+    harmful_classes: Sequence[str] = ()
+    harmless_classes: Sequence[str] = ()
+    alike: Sequence[Sequence[str]] = ()
     _patterns: dict[str, tuple[re.Pattern[str], re.Pattern[str]]] = field(init=False, repr=False, compare=False)
     """By class: a pattern of terms without marks, searched in text without marks; and one of terms with marks."""
 

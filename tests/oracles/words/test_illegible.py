@@ -77,7 +77,7 @@ def test_other_answers_are_the_other_oracles(oracle: IllegibleOracle, answer: st
 def test_it_is_an_oracle_and_illegible_is_never_tested(oracle: IllegibleOracle) -> None:
     assert isinstance(oracle, Oracle)
     assert oracle.classes == ("harmless", "harmful", "illegible")
-    assert ClassRule.of("auto", oracle.classes, 0.001).tested == ("harmless", "harmful")
+    assert ClassRule.of("all", oracle.classes, 0.001).tested == ("harmless", "harmful")
 
 
 def test_complaints_far_from_the_opening_do_not_count(oracle: IllegibleOracle) -> None:
