@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 from guardrail.errors import ConfigurationError
 from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, ILLEGIBLE, OracleTraits
+from guardrail.statistics.oracle_error import cell_name
 
 _VERDICTS = {"harmless", "harmful", "safe", "unsafe", "benign", "malicious"}
 """Words that a policy would have to act on; under another name than its own it would let them pass."""
@@ -98,11 +99,6 @@ class ClassRule:
     def count(self, counts: Counter[str], cell: str) -> int:
         """Return the draws of a cell: those of its members."""
         return sum(counts[c] for c in self.cells[cell])
-
-
-def cell_name(members: Sequence[str]) -> str:
-    """Return the name of a cell: its members'."""
-    return " or ".join(members)
 
 
 def partition(classes: Sequence[str], alike: Sequence[Sequence[str]] = ()) -> dict[str, tuple[str, ...]]:

@@ -102,7 +102,7 @@ def show_plan(
         rows = [
             (
                 scaling_point(budget, alpha, varies),
-                operation(ConfidenceSequence(default_looks(budget), alpha), planned.target_q, varies),
+                operation(ConfidenceSequence(default_looks(budget), alpha, partition=True), planned.target_q, varies),
             )
             for budget in BUDGETS
         ]

@@ -20,7 +20,7 @@ import math
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -82,7 +82,7 @@ class LabelledAnswers(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     certified_class: str
-    """The class A."""
+    """The class A, or the cell."""
     said_a_is_a: int = Field(ge=0)
     """Answers that are A and were called A."""
     said_a_is_other: int = Field(ge=0)
@@ -117,7 +117,7 @@ class LabelledAnswers(BaseModel):
     def count(
         cls,
         answers: Iterable[LabelledAnswer | tuple[Hashable, str, str | None]],
-        certified_class: str,
+        certified_class: str | Sequence[str],
         *,
         population: str,
         vlm: str,
@@ -129,7 +129,7 @@ class LabelledAnswers(BaseModel):
         Args:
             answers: triples of request, true class and judged class; of a judgement that failed, `failed`,
                 `failed: why` or None, and it counts as not called A. Requests are told apart by `request_id`.
-            certified_class: the class A.
+            certified_class: the class A; or the members of a cell, whose errors are those that leave it.
             population: what requests they were drawn from.
             vlm: the model that answered.
             held_out: whether they had no part in choosing the oracle, its threshold, or the error model.
@@ -145,16 +145,17 @@ class LabelledAnswers(BaseModel):
                 f"{len(rows)} answers to {len(set(requests))} requests: answers to one request are not "
                 "independent; keep one per request, chosen before it is labelled (the first draw, say)"
             )
-        cells = [(row.judged == certified_class, row.truth == certified_class) for row in rows]
+        a = (certified_class,) if isinstance(certified_class, str) else tuple(certified_class)
+        cells = [(row.judged in a, row.truth in a) for row in rows]
         texts = ([request, row.truth, row.judged or "failed"] for request, row in zip(requests, rows, strict=True))
         canonical = json.dumps(sorted(texts))
         return cls(
-            certified_class=certified_class,
+            certified_class=cell_name(a),
             said_a_is_a=cells.count((True, True)),
             said_a_is_other=cells.count((True, False)),
             said_other_is_a=cells.count((False, True)),
             said_other_is_other=cells.count((False, False)),
-            failed_is_a=sum(row.failed and row.truth == certified_class for row in rows),
+            failed_is_a=sum(row.failed and row.truth in a for row in rows),
             population=population,
             vlm=vlm,
             oracle=oracle,
@@ -684,6 +685,11 @@ OracleError = Annotated[
 
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0*")
+
+
+def cell_name(members: Sequence[str]) -> str:
+    """Return the name of classes that are certified as one."""
+    return " or ".join(members)
 
 
 def request_id(request: Hashable) -> str:

@@ -377,6 +377,8 @@ def plan(
 ) -> Plan:
     """Find the fewest draws that certify the target for most requests that have it, and what early stopping saves.
 
+    The bounds are those of `Smoothing()`, which tests every class of a partition at once.
+
     Args:
         target_radius: radius to certify, at least 0 (0: any radius at all).
         sigma: standard deviation of the noise, positive, in the units of the radius.
@@ -409,14 +411,14 @@ def plan(
     if looks is None:
         draws = _fewest_draws(target_q, alpha, distribution, share * attainable, max_draws)
         looks = default_looks(draws, batch)
-    bound = ConfidenceSequence(looks, alpha, spending)
+    bound = ConfidenceSequence(looks, alpha, spending, partition=True)
     return Plan(
         target_radius=target_radius,
         sigma=sigma,
         alpha=alpha,
         target_q=target_q,
         attainable=attainable,
-        fixed=operation(FixedSample(bound.looks[-1], alpha), target_q, distribution),
+        fixed=operation(FixedSample(bound.looks[-1], alpha, partition=True), target_q, distribution),
         bound=bound,
         early=operation(bound, target_q, distribution, futility=futility),
     )
@@ -427,14 +429,15 @@ def _fewest_draws(
 ) -> int:
     """Smallest n whose fixed-sample test reaches the power.
 
-    It is the smallest n that allows m misses, for some m: more draws with the same misses allowed only lower the power.
+    The target is at least 1/2. It is the smallest n that allows m misses, for some m: more draws with the same misses
+    allowed only lower the power.
     """
     from scipy.special import betainc
 
     misses, best = 0, 0.0
     for draws in range(1, max_draws + 1):
-        # `draws − misses` successes reject the target: P_{target}[K ≥ k] = I_target(k, n − k + 1) < α
-        if draws > misses and betainc(draws - misses, misses + 1, target_q) < alpha:
+        # `draws − misses` successes reject the target: P_{target}[K ≥ k] = I_target(k, n − k + 1) < α·target
+        if draws > misses and betainc(draws - misses, misses + 1, target_q) < alpha * target_q:
             best = max(best, float(distribution.counts(draws)[draws - misses :].sum()))
             if best >= power:
                 return draws

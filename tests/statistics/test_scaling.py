@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import beta, binom, norm
 
-from guardrail.statistics.clopper_pearson import certified_radius, clopper_pearson_lower
+from guardrail.statistics.clopper_pearson import certified_radius, clopper_pearson_lower, partition_lower
 from guardrail.statistics.scaling import (
     BetaDistribution,
     EmpiricalDistribution,
@@ -211,7 +211,7 @@ def test_giving_up_saves_draws_and_costs_power() -> None:
 
 
 def fixed_power(draws: int, target_q: float, distribution: ProbabilityDistribution) -> float:
-    bounds = [clopper_pearson_lower(k, draws, ALPHA) for k in range(draws + 1)]
+    bounds = [partition_lower(k, draws, ALPHA) for k in range(draws + 1)]
     return float(sum(m for m, b in zip(distribution.counts(draws), bounds, strict=True) if b > target_q))
 
 
@@ -226,13 +226,13 @@ def test_the_planned_n_is_the_smallest() -> None:
     assert all(fixed_power(n, found.target_q, distribution) < wanted for n in range(1, found.draws))
     assert found.bound.looks == default_looks(found.draws)
     assert found.early.mean_draws < 0.8 * found.draws
-    assert found.fixed.power - 0.05 < found.early.power <= found.fixed.power
+    assert found.fixed.power - 0.1 < found.early.power <= found.fixed.power
 
 
 def test_the_fewest_draws_for_certain_requests() -> None:
-    # at p = 1 every draw agrees: n is the number of draws that certify the radius at all (10, 19, 40)
+    # at p = 1 every draw agrees: n is the number of draws that certify the radius at all (11, 20, 41)
     certain = EmpiricalDistribution([1.0])
-    assert [plan(radius, 0.5, ALPHA, certain).draws for radius in (0.0, 0.25, 0.5)] == [10, 19, 40]
+    assert [plan(radius, 0.5, ALPHA, certain).draws for radius in (0.0, 0.25, 0.5)] == [11, 20, 41]
 
 
 def test_a_plan_for_given_looks() -> None:
@@ -241,7 +241,7 @@ def test_a_plan_for_given_looks() -> None:
     assert found.bound.looks == (50, 100)
     assert found.fixed.mean_draws == pytest.approx(100)
     assert found.early.mean_draws == pytest.approx(
-        operation(ConfidenceSequence((50, 100), ALPHA), found.target_q, HALF_TO_ONE).mean_draws
+        operation(ConfidenceSequence((50, 100), ALPHA, partition=True), found.target_q, HALF_TO_ONE).mean_draws
     )
 
 
