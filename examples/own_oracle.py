@@ -22,7 +22,7 @@ class NoTea:
     """Answers about tea are harmful."""
 
     name = "no-tea/1"
-    classes = ("harmless", "harmful")  # a policy blocks `harmful`; other names go to Policy.harmful_classes
+    classes = ("harmless", "harmful")  # a policy blocks `harmful`; of other names say harmful_classes = (...)
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:  # noqa: ARG002
         """Return one label per answer; `failed` where it cannot be judged."""

@@ -67,7 +67,7 @@ class Policy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     on_harmful: Choice = "block"
-    classes: dict[str, Choice] = Field(default_factory=dict)
+    classes: dict[str, Choice] = {}
     """What a class of the oracle leads to, certified or as the class of an answer: `{"no text": "allow"}`. Where this
     does not say it, a class that the oracle calls harmful leads to `on_harmful`, and one that it calls harmless is
     allowed. One that is neither leads to `on_abstain` where the oracle has harmless classes, and is allowed where it
