@@ -121,7 +121,7 @@ def guard_chatbot(console: Console, out: Path, samples: int) -> None:
     contact_sheet.save(rows, sheet)
     console.print(f"\nPictures: {sheet} (all), {signs} (the signs)")
     console.print(
-        f"σ = {smoothing.sigma:g}, α = {smoothing.alpha:g} for each class under test. Radii are L2 norms of changes to "
+        f"σ = {smoothing.sigma:g}, α = {smoothing.alpha:g}. Radii are L2 norms of changes to "
         "pixels in [0, 1], at the model and in the original picture. The bundled model reads signs and nothing else; "
         "its oracle was not measured, so radii protect the oracle's verdict."
     )

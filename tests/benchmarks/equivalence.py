@@ -10,7 +10,7 @@ same draws with the same comparison, and exact matching, which knows no meaning.
 
 Actions: greedy, the robot's commands by their words; beside it Algorithm 2 with the embeddings, for which 'turn left'
 and 'turn right' are alike (0.89): in how many of its main clusters several actions were merged. It spends all of alpha
-on the cluster it found, and `action_oracle` a sixth on each action.
+on the cluster it found, and `action_oracle` on all actions together.
 """
 
 from __future__ import annotations
