@@ -22,11 +22,14 @@ from guardrail.models.local.preprocessing import (
     rough_picture,
 )
 from guardrail.models.local.scoring import LabelScorer
+from guardrail.models.local.trial import try_out
 from guardrail.prompts import Prompt
 
 if TYPE_CHECKING:
     import torch
 
+_EXACT = {"float32", "float64"}
+"""Where rounding by the shape of a batch was never seen to move an answer."""
 _MOST_ON_CPU, _MOST_ON_CUDA = 32, 256
 
 
@@ -57,9 +60,12 @@ class TransformersVLM:
         labels: texts among which the model's answer is scored, such as `("safe", "unsafe")`; None: it generates.
         opening: text with which each answer begins and which the model continues, such as Llama Guard's two new lines.
 
+    It answers one draw when it is made, so that a checkpoint which cannot work is refused there.
+
     Raises:
         ModelError: no such model, not an image-text-to-text model, weights missing, no chat template, unusable
-            device or too little memory on it, labels that cannot be told apart.
+            device or too little memory on it, labels that cannot be told apart, processor and weights that do not
+            belong together, an answer that does not fit the context.
     """
 
     def __init__(
@@ -106,7 +112,9 @@ class TransformersVLM:
         from_pixels = self._pixels([[rough_picture(self._resolution)]])
         self._prompts = PromptEncoder(
             self._processor,
+            self._model.config,
             options,
+            size=self._resolution,
             accepted=sorted(set(accepted) - from_pixels.keys() - {"labels"}),
             opening=opening,
             image_tokens=overview.image_tokens if overview else None,
@@ -119,9 +127,10 @@ class TransformersVLM:
         answer += f" after {opening!r}" if opening else ""
         self._name = (
             f"{Path(source).name}@{pinned_revision(source, revision)}"
-            f"/{str(self._dtype).removeprefix('torch.')}"
+            f"/{self._dtype_name}"
             f"/{answer}/{self._pixels.name}{' in tiles' if tiling else ''} {self._resolution}"
         )
+        try_out(self, source, self._model, self._processor, self._prompts)
 
     def __repr__(self) -> str:
         return f"TransformersVLM({self._name!r})"
@@ -147,10 +156,22 @@ class TransformersVLM:
         return self._scorer.labels if self._scorer else None
 
     @property
+    def batch_dependent(self) -> bool:
+        """Whether its numbers are so coarse that their rounding, which goes by a batch's shape, can move an answer."""
+        return self._dtype_name not in _EXACT
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What each of its certificates must warn of."""
+        if not self.batch_dependent:
+            return ()
+        return (f"{self._dtype_name}: answers may depend on what shares their batch, and so may this certificate",)
+
+    @property
     def facts(self) -> ModelFacts:
         """What it tells people about itself."""
         return ModelFacts(
-            dtype=str(self._dtype).removeprefix("torch."),
+            dtype=self._dtype_name,
             tokens_per_image=self._tokens_per_image(),
             tensors=not isinstance(self._pixels, ProcessorPictures),
         )
@@ -159,8 +180,8 @@ class TransformersVLM:
         """Refuse a request that the model cannot take, before the first draw.
 
         Raises:
-            PromptError: the text holds the model's image token, or its chat template or processor refuses the
-                conversation.
+            PromptError: the text holds a token that marks images, or the model's chat template or processor refuses
+                the conversation.
             PromptTooLongError: prompt, images and answer exceed the model's context.
             TooManyImagesError: more than `max_images`.
         """
@@ -168,7 +189,7 @@ class TransformersVLM:
             raise TooManyImagesError(
                 f"the request carries {len(sizes)} images, this model takes {self._max_images}: send fewer"
             )
-        self._prompts.require_plain(prompt)
+        self._prompts.require_plain(prompt, tuple(sizes))
         length = len(self._prompts.row(prompt, tuple(sizes))["input_ids"]) + self._max_new_tokens
         text_config = self._model.config.get_text_config()
         longest = getattr(text_config, "max_position_embeddings", None)
@@ -188,6 +209,10 @@ class TransformersVLM:
         with self._lock:
             answers = self._batch_size.over(self._model, draws, longest, self._answer_batch, deadline)
         return answers + [Answer.failure("deadline")] * (len(draws) - len(answers))
+
+    @property
+    def _dtype_name(self) -> str:
+        return str(self._dtype).removeprefix("torch.")
 
     def _tokens_per_image(self) -> str:
         """Say how many tokens one more image of one tile takes."""
