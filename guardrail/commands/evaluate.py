@@ -15,7 +15,7 @@ from guardrail.commands import look
 from guardrail.commands.errors import clear_errors, output_folder, warn_of_unreachable_target
 from guardrail.commands.settings import AppDir, Config, settings_or_bundled
 from guardrail.errors import ConfigurationError
-from guardrail.measuring.evaluation import LabelledImage, bundled_signs, read_labelled_images
+from guardrail.measuring.evaluation import LabelledImage, bundled_signs, left_out, read_labelled_images
 from guardrail.measuring.evaluation import evaluate as measure
 from guardrail.measuring.recall import OUTCOMES, EvaluationRecord, Label, Outcome, Share
 from guardrail.models.base import VisionLanguageModel
@@ -65,6 +65,9 @@ def evaluate(  # noqa: PLR0917 - typer reads options from the signature
         else:
             assert source is not None  # noqa: S101 - for the type checker
             labelled, data = read_labelled_images(source, prompt), source.name
+            if others := left_out(source):
+                first = look.printable(others[0].name)
+                typer.echo(f"warning: left out {len(others)} file(s) not named as images are, first {first}", err=True)
         model = settings.make_model()
         if denoise:
             from guardrail.bundled.denoiser import denoised
