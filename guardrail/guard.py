@@ -134,6 +134,21 @@ class Guard:
             logger.warning("%s", unreachable)
 
     @property
+    def policy(self) -> Policy:
+        """Rules from verdicts to actions; another may be set while the guard runs.
+
+        Raises:
+            ConfigurationError: it names a class that the oracle never says.
+        """
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        if isinstance(self.oracle, Oracle):
+            policy.check(self.oracle.name, self.oracle.classes)
+        self._policy = policy
+
+    @property
     def store(self) -> CertificateStore | None:
         """Keeps certificates; None: every request is computed."""
         return self._store

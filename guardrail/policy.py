@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardrail.certify.certificate import Certificate, Verdict
+from guardrail.errors import ConfigurationError, did_you_mean
 from guardrail.oracles.base import FAILED
 from guardrail.prompts import Prompt
 from guardrail.request import Source
@@ -88,6 +89,19 @@ class Policy(BaseModel):
     def enforced(self) -> bool:
         """Whether decisions bind."""
         return self.mode == "enforce"
+
+    def check(self, oracle: str, classes: Sequence[str]) -> None:
+        """Refuse names of classes that an oracle never says: a misspelt one would let harm pass.
+
+        Raises:
+            ConfigurationError: there is one among those that were set; the default fits oracles that know no harm.
+        """
+        for name in self.harmful_classes if "harmful_classes" in self.model_fields_set else ():
+            if name not in classes:
+                raise ConfigurationError(
+                    f"policy.harmful_classes names {name!r}, which oracle {oracle} never says"
+                    f"{did_you_mean(name, classes)}: its classes are {', '.join(classes)}"
+                )
 
     def decide(self, certificate: Certificate) -> dict[Reason, Action]:
         """Return what the certificate gives reason for; empty for a plain allow."""

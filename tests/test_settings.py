@@ -47,6 +47,13 @@ def test_a_forgotten_model_must_not_guard() -> None:
         Guard.from_settings()
 
 
+def test_a_misspelt_harmful_class_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "guardrail.toml"
+    file.write_text('model = "bundled"\n[policy]\nharmful_classes = ["harmfull"]\n')
+    with pytest.raises(ConfigurationError, match=r"policy.harmful_classes names 'harmfull'.*did you mean harmful\?"):
+        Guard.from_settings(file)
+
+
 def test_a_model_needs_an_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUARDRAIL_MODEL", "some/model")
     with pytest.raises(ConfigurationError, match="GUARDRAIL_ORACLE"):
