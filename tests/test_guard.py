@@ -80,7 +80,7 @@ class TestPolicy:
         with pytest.raises(ConfigurationError, match=rf"harmful_classes names '{name}'.*calm, violent, other"):
             Guard(HalfSpaceVLM(MIDDLE), scenes, policy=typo)
         running = Guard(HalfSpaceVLM(MIDDLE), scenes)  # the default names no class of its own accord
-        with pytest.raises(ConfigurationError, match="violant|Violent|harmful|failed"):
+        with pytest.raises(ConfigurationError, match=f"names {name!r}"):
             running.policy = typo
         assert running.policy == Policy()
 
