@@ -18,16 +18,18 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from guardrail.audit import AuditLog, Overrides
 from guardrail.budget import DrawBudget
 from guardrail.certify.options import Smoothing
-from guardrail.errors import ConfigurationError, plainly
+from guardrail.errors import ConfigurationError, did_you_mean, plainly
 from guardrail.factories.house import (
-    ASKING_LOCALLY,
+    BUNDLED,
     CHAT,
     Asked,
     known_model,
     known_oracle,
     make_model,
     make_oracle,
+    model_takes,
     named_first,
+    oracle_takes,
 )
 from guardrail.factories.own import Imported, Named, called, is_named, put_on_path
 from guardrail.measuring.calibration import Calibration
@@ -43,11 +45,14 @@ logger = logging.getLogger(__name__)
 
 _PARTS: dict[str, type[BaseModel]] = {"smoothing": Smoothing, "policy": Policy}
 """Settings that have fields of their own."""
+_OF_MODELS = ("model_revision", "device", "dtype", "max_new_tokens", "temperature", "batch_size")
+"""Settings by which models are made; not every model takes them all."""
 
 
 def _known_store(given: str) -> str:
     if given not in {"memory", "redis"} and not is_named(given):
-        raise ValueError("name memory or redis, or your own as 'module:object', both Python names")
+        meant = did_you_mean(given, ("memory", "redis"))
+        raise ValueError(f"name memory or redis{meant}, or your own as 'module:object', both Python names")
     return given
 
 
@@ -251,24 +256,20 @@ class Settings(BaseSettings):
                 "no model is named: set GUARDRAIL_MODEL to a hub id or folder (or to 'bundled' for demonstrations)"
             )
         options = self.model_options.get_secret_value()
-        own, chat = self._own("model"), self.model.startswith(CHAT)
-        if own or chat:
-            where = () if self.oracle in ASKING_LOCALLY else ("device", "dtype")
-            how = () if chat else ("max_new_tokens", "temperature")
-            self._refuse_lost("model", "model_revision", *where, *how, "batch_size")
+        own = self._own("model")
+        taken = set(oracle_takes(self._oracle, self.oracle_options.get_secret_value()))
+        if own is None:
+            taken |= model_takes(self.model)
+        self._refuse_lost("model", self.model, *(name for name in _OF_MODELS if name not in taken))
         if own:
             model: VisionLanguageModel = own.make(options, VisionLanguageModel)
             return model
-        return make_model(
-            self.model,
-            options,
-            revision=self.model_revision,
-            device=self.device,
-            dtype=self.dtype,
-            max_new_tokens=self.max_new_tokens,
-            temperature=self.temperature,
-            batch_size=self.batch_size,
-        )
+        return make_model(self.model, options, {name: getattr(self, name) for name in _OF_MODELS})
+
+    @property
+    def _oracle(self) -> str | None:
+        """The oracle that is named, else the one that the model brings."""
+        return self.oracle or ("bundled" if self.model in BUNDLED else None)
 
     def make_oracle(self) -> Oracle | RepresentativeOracle:
         """Make the oracle; the bundled model brings its own.
@@ -277,12 +278,13 @@ class Settings(BaseSettings):
             ConfigurationError: none is named, or not the model that it asks, or its options cannot be used.
             ModelError: that model cannot be loaded.
         """
-        name = self.oracle or ("bundled" if self.model in {"bundled", "bundled-denoised"} else None)
+        name = self._oracle
         if name is None:
             raise ConfigurationError("no oracle is named: set GUARDRAIL_ORACLE, for instance to 'refusal'")
         options = self.oracle_options.get_secret_value()
+        taken = oracle_takes(name, options)
+        self._refuse_lost("oracle", name, *(one for one in ("oracle_model", "oracle_revision") if one not in taken))
         if own := self._own("oracle"):
-            self._refuse_lost("oracle", "oracle_model", "oracle_revision")
             oracle: Oracle | RepresentativeOracle = own.make(options, Oracle, RepresentativeOracle)
             return oracle
         asked = Asked(self.oracle_model, self.oracle_revision, self.device, self.dtype)
@@ -332,14 +334,15 @@ class Settings(BaseSettings):
             )
         options = self.store_options.get_secret_value()
         if own := self._own("store"):
-            self._refuse_lost("store", "certificate_ttl", "redis_timeout")
+            self._refuse_lost("store", name, "certificate_ttl", "redis_timeout")
             store: CertificateStore = own.make(options, CertificateStore)
             if not isinstance(store, SignedStore):
-                self._refuse_lost("store", "signing_keys")
+                self._refuse_lost("store", name, "signing_keys")
             elif signer := self.make_signer():
                 store.sign_by(signer)
             return store
         if self.redis_url is None:
+            self._refuse_lost("store", name, "redis_timeout", "signing_keys")
             return called(MemoryStore, options, "store", ttl=self.certificate_ttl)
         return called(
             RedisStore,
@@ -380,12 +383,12 @@ class Settings(BaseSettings):
             return None
         return Named(setting, name)
 
-    def _refuse_lost(self, setting: str, *names: str) -> None:
+    def _refuse_lost(self, setting: str, value: str, *names: str) -> None:
         """Raise for settings that are set and cannot reach the part that another one names."""
         if lost := [name for name in names if name in self.model_fields_set and getattr(self, name) not in {None, ()}]:
             raise ConfigurationError(
-                f"{', '.join(lost)} cannot reach {setting} = {getattr(self, setting)!r}: put it into the table "
-                f"{setting}_options"
+                f"{', '.join(lost)} cannot reach {setting} = {value!r}: leave it out, or put it into the table "
+                f"{setting}_options if that takes it"
             )
 
     def make_budget(self, store: CertificateStore) -> DrawBudget | None:
@@ -397,6 +400,8 @@ class Settings(BaseSettings):
     def make_near(self, store: CertificateStore) -> NearHits | None:
         """Return what finds near hits, shared where the certificates are; None where it is off."""
         if self.near_refuse_within is None:
+            if "near_memory" in self.model_fields_set:
+                raise ConfigurationError("near_memory does nothing without near_refuse_within: set that, or neither")
             return None
         points = store.points() if isinstance(store, SharedStore) else None
         return NearHits(self.near_refuse_within, NearIndex(max_bytes=self.near_memory * 2**20, shared=points))

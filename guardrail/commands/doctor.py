@@ -23,6 +23,7 @@ from guardrail.commands import look
 from guardrail.commands.errors import clear_errors
 from guardrail.commands.settings import AppDir, Config, read_settings
 from guardrail.errors import AuditError, ConfigurationError, GuardrailError
+from guardrail.factories.house import BUNDLED
 from guardrail.factories.own import is_named
 from guardrail.guard import Guard
 from guardrail.measuring.recall import EvaluationRecord
@@ -155,9 +156,9 @@ def _model(settings: Settings, record: Path | None, seconds: float) -> Iterator[
         advice = "set GUARDRAIL_MODEL to a hub id or folder; until then Guard.from_settings() refuses. Checked: bundled"
         yield Finding("model", "none is named", "warning", advice)
         settings = settings.model_copy(update={"model": "bundled"})
-    elif settings.model == "bundled":
+    elif settings.model in BUNDLED:
         advice = "it reads drawn signs and guards no production: name your own model"
-        yield Finding("model", "bundled", "warning", advice)
+        yield Finding("model", settings.model, "warning", advice)
     try:
         model, oracle, smoothing = settings.make_model(), settings.make_oracle(), settings.make_smoothing()
         classifier = SmoothedClassifier(model, oracle, smoothing)
