@@ -80,6 +80,13 @@ class TestCommand:
         assert done.exit_code == 2
         assert "a file stands where a folder is needed" in done.stderr
 
+    def test_a_record_is_not_replaced_unasked(self, tmp_path: Path) -> None:
+        (tmp_path / "evaluation.json").write_text("hours of work")
+        done = evaluate_command("--bundled", "2", "--out", tmp_path)
+        assert done.exit_code == 2
+        assert "evaluation.json is there already: name another by --out, or replace it by --force" in done.stderr
+        assert (tmp_path / "evaluation.json").read_text() == "hours of work"
+
     @pytest.mark.parametrize("arguments", [[], ["nowhere", "--bundled", "3"], ["nowhere"]])
     def test_bad_input_is_one_clear_line(self, arguments: list[str]) -> None:
         done = evaluate_command(*arguments)
