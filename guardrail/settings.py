@@ -447,11 +447,31 @@ def _refuse_unknown_variables(settings: type[Settings]) -> None:
 
 
 def _explain_variable(error: SettingsError) -> str:
-    """Say which variable holds no JSON, without its value."""
+    """Say which variable holds no JSON, without its value unless that is no secret, and how it would."""
     found = re.search(r'field "(\w+)"', str(error))
-    name = found[1].upper() if found else "*"
-    one_by_one = f", or be set one by one, as in GUARDRAIL_{name}__FIELD=value" if name.lower() in _PARTS else ""
-    return f"variable GUARDRAIL_{name} must be JSON{one_by_one}"
+    part = _PARTS.get(found[1]) if found else None
+    prefix = f"GUARDRAIL_{found[1].upper() if found else '*'}"
+    for variable, value in os.environ.items() if part else ():
+        start, _, name = variable.upper().partition("__")
+        field = part.model_fields.get(name.lower()) if part and start == prefix else None
+        if field is not None and "tuple[" in str(field.annotation) and not _is_json(value):
+            return f"variable {variable} must be JSON: {_as_list(value)}, got {value!r:.80}"
+    one_by_one = f", or be set one by one, as in {prefix}__FIELD=value" if part else ""
+    return f"variable {prefix} must be JSON{one_by_one}"
+
+
+def _as_list(text: str) -> str:
+    """Write what was meant as a list, as JSON and TOML have it."""
+    words = [word.strip(" '\"[]()") for word in text.split(",")]
+    return json.dumps([int(word) if word.isdecimal() else word for word in words])
+
+
+def _is_json(value: str) -> bool:
+    try:
+        json.loads(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _explain(error: ValidationError, model: type[BaseModel] = Settings) -> str:
@@ -466,8 +486,9 @@ def _complaint(wrong: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{name} is no setting" + (f" (did you mean {near}?)" if near else "")
     given, secret = wrong["input"], any("Secret" in str(_annotation(model, part)) for part in wrong["loc"])
     told = isinstance(given, str | int | float) and not secret and not wrong["type"].startswith(("model_", "dict_"))
-    got = f", got {given!r:.80}" if told else ""
-    return f"{name}: {wrong['msg'].removeprefix('Value error, ')}{got}"
+    got = f", got {given!r:.80}" if told and ", got " not in wrong["msg"] else ""
+    instead = f": write {_as_list(given)}" if told and isinstance(given, str) and wrong["type"] == "tuple_type" else ""
+    return f"{name}: {wrong['msg'].removeprefix('Value error, ')}{got}{instead}"
 
 
 def _annotation(model: type[BaseModel], name: object) -> object:
