@@ -409,7 +409,7 @@ class Guard:
             sources = take_images(images, self.limits)
         if not sources:
             return decision
-        characters = prompt.characters if isinstance(prompt, Prompt) else len(prompt)
+        characters = Prompt.of(prompt, len(sources)).characters
         if characters > self.max_prompt_chars:
             raise PromptTooLongError(
                 f"the prompt has {characters} characters, at most {self.max_prompt_chars} are checked"

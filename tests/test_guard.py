@@ -84,6 +84,12 @@ class TestPolicy:
             running.policy = typo
         assert running.policy == Policy()
 
+    @pytest.mark.parametrize("prompt", [3, None, b"What is this?", ["What is this?"]])
+    def test_a_prompt_that_is_no_text_is_refused_in_words(self, prompt: object) -> None:
+        decision = guard().check(BLACK, prompt)  # type: ignore[arg-type]
+        assert decision.blocked
+        assert decision.details == (f"a prompt is a text or a Prompt, got {type(prompt).__name__}",)
+
     def test_a_misspelt_class_is_told_what_it_may_have_meant(self) -> None:
         with pytest.raises(ConfigurationError, match=r"did you mean harmful\?"):
             guard(Policy(harmful_classes=("harmfull",)))

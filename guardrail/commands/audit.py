@@ -75,7 +75,7 @@ def list_(  # noqa: PLR0917 - typer reads options from the signature
                 look.printable(decision.client or "–"),
             )
     if table.row_count:
-        look.console().print(table)
+        look.console(whole_rows=True).print(table)
     more = ", the most that --limit shows" if table.row_count == limit else ""
     typer.echo(f"{table.row_count} decision(s){more}", err=True)
 

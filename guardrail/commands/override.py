@@ -55,7 +55,7 @@ def list_(log: Log = None, config: Config = None) -> None:
             expires = f"{one.expires:%Y-%m-%d %H:%M}"
             table.add_row(one.image_sha256, look.action(one.action), expires, look.printable(one.reason))
     if table.row_count:
-        look.console(at_least=120).print(table)  # a hash in one piece, whatever the terminal's width
+        look.console(at_least=120, whole_rows=True).print(table)  # a hash in one piece, whatever the terminal's width
     typer.echo(f"{table.row_count} override(s) in force", err=True)
 
 

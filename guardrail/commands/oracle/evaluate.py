@@ -117,7 +117,7 @@ def evaluate(  # noqa: PLR0917 - typer reads options from the signature
             estimate_missed=estimate_missed,
         )
         record = measure_and_show(
-            look.console(quiet=as_json),
+            look.console(quiet=as_json, whole_rows=True),
             labels,
             oracle_name or _oracle(settings, oracle),
             design,
