@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
+
+DEADLINE: Final = "deadline"
+"""What stands for an answer that was not there in time, and for why drawing stopped then."""
 
 
 class GuardrailError(Exception):

@@ -33,7 +33,7 @@ from guardrail.errors import (
     StoreError,
     TooManyImagesError,
 )
-from guardrail.images.pictures import ImageLimits, ImageSource, keep_still, take_images
+from guardrail.images.pictures import DEFAULT_LIMITS, ImageLimits, ImageSource, keep_still, take_images
 from guardrail.lookup import Lookup, oracle_of, timed
 from guardrail.models.base import Answer, ModelTraits, VisionLanguageModel, awaits, close
 from guardrail.models.scheduling import Scheduler
@@ -118,7 +118,7 @@ class Guard:
         self.overrides = overrides
         self.budget = budget
         self.near = near
-        self.limits = limits or ImageLimits()
+        self.limits = limits or DEFAULT_LIMITS
         self.max_prompt_chars = max_prompt_chars
         if near is not None and store is None:
             raise ConfigurationError("near hits come from stored certificates: name a store")

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardrail.certify.certificate import Certificate, Verdict
-from guardrail.errors import ConfigurationError, did_you_mean
+from guardrail.errors import DEADLINE, ConfigurationError, did_you_mean
 from guardrail.oracles.base import FAILED
 from guardrail.prompts import Prompt
 from guardrail.request import Source
@@ -108,7 +108,7 @@ class Policy(BaseModel):
         found: dict[Reason, Action] = {}
         if not certificate.rigorous:
             found[Reason.ABSTAINED] = Action(self.on_abstain)
-        elif certificate.verdict is Verdict.ABSTAIN and certificate.stop_reason == "deadline":
+        elif certificate.verdict is Verdict.ABSTAIN and certificate.stop_reason == DEADLINE:
             found[Reason.DEADLINE] = Action(self.on_error)
         elif certificate.failed_by is not None:
             reason = Reason.ORACLE_FAILED if certificate.failed_by == "oracle" else Reason.MODEL_FAILED

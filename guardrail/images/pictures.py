@@ -104,6 +104,9 @@ class ImageLimits:
             )
 
 
+DEFAULT_LIMITS = ImageLimits()
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class InputImage:
     """A picture in canonical form. Immutable; equal to every image of the same pixels, whatever its source.
@@ -135,7 +138,7 @@ class InputImage:
         object.__setattr__(self, "pixels", np.ndarray(pixels.shape, np.uint8, base if ours else pixels.tobytes()))
 
     @classmethod
-    def load(cls, source: ImageSource, limits: ImageLimits = ImageLimits()) -> InputImage:
+    def load(cls, source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> InputImage:
         """Read one image.
 
         A string is a data URL if it begins with `data:`, after white space or not, else the path of a file. Code that
@@ -154,7 +157,7 @@ class InputImage:
         return taken if isinstance(taken, InputImage) else cls._from_file(taken, limits)
 
     @classmethod
-    def from_data_url(cls, url: str, limits: ImageLimits = ImageLimits()) -> InputImage:
+    def from_data_url(cls, url: str, limits: ImageLimits = DEFAULT_LIMITS) -> InputImage:
         """Read a data URL, base64 or percent-encoded, as browsers do, and nothing else.
 
         Of base64, white space and missing padding are allowed, as in the WHATWG standard; any other character
@@ -263,7 +266,9 @@ class InputImage:
         return type(self), (self.pixels, self.format, self.plain)  # unpickled arrays would be writeable
 
 
-def take_images(sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = ImageLimits()) -> tuple[Taken, ...]:
+def take_images(
+    sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = DEFAULT_LIMITS
+) -> tuple[Taken, ...]:
     """Read one image or several into what the caller cannot change any more; files are not decoded yet.
 
     Each is read before the next one is drawn, since an iterator may hand out one buffer, or one PIL image, again and
@@ -291,7 +296,7 @@ def take_images(sources: ImageSource | Iterable[ImageSource], limits: ImageLimit
 
 def load_images(
     sources: ImageSource | Iterable[ImageSource],
-    limits: ImageLimits = ImageLimits(),
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> tuple[InputImage, ...]:
     """Read one image or several: `take_images`, decoded.
 
@@ -311,7 +316,7 @@ def load_images(
 
 
 def keep_still(
-    sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = ImageLimits()
+    sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = DEFAULT_LIMITS
 ) -> Iterable[ImageSource]:
     """Return sources that wait for `take_images` unchanged, at the price of copying memory, not of decoding.
 
