@@ -144,8 +144,7 @@ class Guard:
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
-        if isinstance(self.oracle, Oracle):
-            policy.check(self.oracle.name, self.oracle.classes)
+        policy.check(self.oracle)
         self._policy = policy
 
     @property

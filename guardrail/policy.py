@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from guardrail.certify.certificate import Certificate, Verdict
 from guardrail.errors import DEADLINE, ConfigurationError, did_you_mean
-from guardrail.oracles.base import FAILED
+from guardrail.oracles.base import FAILED, Oracle
 from guardrail.prompts import Prompt
 from guardrail.request import Source
 
@@ -90,17 +90,21 @@ class Policy(BaseModel):
         """Whether decisions bind."""
         return self.mode == "enforce"
 
-    def check(self, oracle: str, classes: Sequence[str]) -> None:
-        """Refuse names of classes that an oracle never says: a misspelt one would let harm pass.
+    def check(self, oracle: object) -> None:
+        """Refuse names of classes that the oracle never says: a misspelt one would let harm pass.
+
+        The default fits oracles that know no harm; one that finds its classes has none to compare.
 
         Raises:
-            ConfigurationError: there is one among those that were set; the default fits oracles that know no harm.
+            ConfigurationError: there is one among those that were set.
         """
-        for name in self.harmful_classes if "harmful_classes" in self.model_fields_set else ():
-            if name not in classes:
+        if not isinstance(oracle, Oracle) or "harmful_classes" not in self.model_fields_set:
+            return
+        for name in self.harmful_classes:
+            if name not in oracle.classes:
                 raise ConfigurationError(
-                    f"policy.harmful_classes names {name!r}, which oracle {oracle} never says"
-                    f"{did_you_mean(name, classes)}: its classes are {', '.join(classes)}"
+                    f"policy.harmful_classes names {name!r}, which oracle {oracle.name} never says"
+                    f"{did_you_mean(name, oracle.classes)}: its classes are {', '.join(oracle.classes)}"
                 )
 
     def decide(self, certificate: Certificate) -> dict[Reason, Action]:

@@ -454,8 +454,9 @@ def _explain_variable(error: SettingsError) -> str:
     for variable, value in os.environ.items() if part else ():
         start, _, name = variable.upper().partition("__")
         field = part.model_fields.get(name.lower()) if part and start == prefix else None
-        if field is not None and "tuple[" in str(field.annotation) and not _is_json(value):
-            return f"variable {variable} must be JSON: {_as_list(value)}, got {value!r:.80}"
+        if field is not None and re.search(r"\b(tuple|dict)\[", str(field.annotation)) and not _is_json(value):
+            form = _as_list(value) if "tuple[" in str(field.annotation) else '{"name": "value"}'
+            return f"variable {variable} must be JSON: {form}, got {value!r:.80}"
     one_by_one = f", or be set one by one, as in {prefix}__FIELD=value" if part else ""
     return f"variable {prefix} must be JSON{one_by_one}"
 
