@@ -39,7 +39,7 @@ from guardrail.near import NearHits, NearIndex
 from guardrail.oracles.base import Oracle, RepresentativeOracle
 from guardrail.policy import Policy
 from guardrail.stores import CertificateStore, MemoryStore, RedisStore, Signer
-from guardrail.stores.base import SharedStore, SignedStore
+from guardrail.stores.base import CERTIFICATE_TTL, REDIS_TIMEOUT, SharedStore, SignedStore
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     """Keyword arguments of the store's class, or of one's own factory."""
     redis_url: SecretStr | None = None
     """Where Redis is. `RedisConnection` says which URLs it may be."""
-    redis_timeout: float = Field(default=0.5, gt=0.0)
+    redis_timeout: float = Field(default=REDIS_TIMEOUT, gt=0.0)
     """Seconds to wait for a connection to Redis, and for an answer; a far one may take longer."""
     signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Secrets that authenticate what is kept in Redis, with commas between them in a variable: the first signs, all are
@@ -141,7 +141,7 @@ class Settings(BaseSettings):
     """Draws that each client may cause in a minute, on all replicas that share a Redis; None: as many as it likes."""
     audit: SecretStr | None = None
     """Where decisions are recorded, and operators' overrides kept: the path of a SQLite file, or a database URL."""
-    certificate_ttl: float = Field(default=86_400.0, gt=0.0)
+    certificate_ttl: float = Field(default=CERTIFICATE_TTL, gt=0.0)
 
     @field_validator("model", "oracle_model")
     @classmethod
