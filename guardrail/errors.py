@@ -6,8 +6,12 @@ that concern a request into a `Decision` with a reason code, so that a chat appl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+DEADLINE: Final = "deadline"
+"""What stands for an answer that was not there in time, and for why drawing stopped then."""
 
 
 class GuardrailError(Exception):
@@ -72,6 +76,12 @@ class StoreError(GuardrailError, RuntimeError):
 
 class AuditError(GuardrailError, RuntimeError):
     """The audit log could not record a decision."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean …?)` with the name that a misspelt one is nearest to; nothing where none is near."""
+    near = get_close_matches(name, list(known), 1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def plainly(error: Exception) -> str:

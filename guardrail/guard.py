@@ -33,7 +33,7 @@ from guardrail.errors import (
     StoreError,
     TooManyImagesError,
 )
-from guardrail.images.pictures import ImageLimits, ImageSource, keep_still, take_images
+from guardrail.images.pictures import DEFAULT_LIMITS, ImageLimits, ImageSource, keep_still, take_images
 from guardrail.lookup import Lookup, oracle_of, timed
 from guardrail.models.base import Answer, ModelTraits, VisionLanguageModel, awaits, close
 from guardrail.models.scheduling import Scheduler
@@ -106,8 +106,8 @@ class Guard:
         self.model: VisionLanguageModel = models[0]
         """The model that is smoothed, or the first of its replicas."""
         self._scheduler = Scheduler.of(models)
+        self.oracle = oracle
         self.policy = policy or Policy()
-        self.policy.check(oracle)
         self.classifier = SmoothedClassifier(
             self._scheduler or self.model, oracle, smoothing, alike=self.policy.alike(oracle)
         )
@@ -116,12 +116,11 @@ class Guard:
                 f"oracle {oracle.name} finds its classes, and a guard must have them again from a certificate to "
                 "screen the chain's answer: give it fixed_on(representative)"
             )
-        self.oracle = oracle
         self.audit = audit
         self.overrides = overrides
         self.budget = budget
         self.near = near
-        self.limits = limits or ImageLimits()
+        self.limits = limits or DEFAULT_LIMITS
         self.max_prompt_chars = max_prompt_chars
         if near is not None and store is None:
             raise ConfigurationError("near hits come from stored certificates: name a store")
@@ -135,6 +134,20 @@ class Guard:
         self.store = store
         if unreachable := self.classifier.unreachable_target(self.target_radius):
             logger.warning("%s", unreachable)
+
+    @property
+    def policy(self) -> Policy:
+        """Rules from verdicts to actions; another may be set while the guard runs.
+
+        Raises:
+            ConfigurationError: it names a class that the oracle never says.
+        """
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        policy.check(self.oracle)
+        self._policy = policy
 
     @property
     def store(self) -> CertificateStore | None:
@@ -398,7 +411,7 @@ class Guard:
             sources = take_images(images, self.limits)
         if not sources:
             return decision
-        characters = prompt.characters if isinstance(prompt, Prompt) else len(prompt)
+        characters = Prompt.of(prompt, len(sources)).characters
         if characters > self.max_prompt_chars:
             raise PromptTooLongError(
                 f"the prompt has {characters} characters, at most {self.max_prompt_chars} are checked"

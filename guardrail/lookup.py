@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from guardrail.budget import DrawBudget
 from guardrail.certify.certificate import CERTIFICATE_VERSION, Certificate
 from guardrail.certify.smoothing import SmoothedClassifier
-from guardrail.errors import QueueFullError, StoreError
+from guardrail.errors import DEADLINE, QueueFullError, StoreError
 from guardrail.near import NearHits
 from guardrail.oracles.base import Oracle, RepresentativeOracle
 from guardrail.policy import Policy
@@ -102,7 +102,7 @@ class _Search:
             except QueueFullError:
                 drawn.append(most - classifier.smoothing.samples)  # those that select a class came before
                 raise
-            late = certificate.stop_reason == "deadline"  # then draws were made that no look counts
+            late = certificate.stop_reason == DEADLINE  # then draws were made that no look counts
             drawn.append(most if late else certificate.draws + certificate.selection_draws)
         return certificate
 
@@ -126,9 +126,9 @@ class _Search:
         What a deadline cut short does not, where the same draws can then go on. Where they cannot, it does as soon as
         a draw was made: to ask again would be another chance.
         """
-        if certificate.stop_reason != "deadline":
+        if certificate.stop_reason != DEADLINE:
             return True
-        return not self.parts.classifier.repeats and certificate.failures.get("deadline", 0) < certificate.draws
+        return not self.parts.classifier.repeats and certificate.failures.get(DEADLINE, 0) < certificate.draws
 
     def put(self, key: CertificateKey, certificate: Certificate) -> None:
         """Store what was computed: abstentions and harmful verdicts too."""

@@ -10,8 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardrail.certify.certificate import Certificate, Verdict
-from guardrail.errors import ConfigurationError
-from guardrail.oracles.base import FAILED, ILLEGIBLE, Oracle, OracleTraits
+from guardrail.errors import DEADLINE, ConfigurationError, did_you_mean
+from guardrail.oracles.base import FAILED, ILLEGIBLE, Oracle, OracleTraits, RepresentativeOracle
 from guardrail.prompts import Prompt
 from guardrail.request import Source
 
@@ -93,15 +93,18 @@ class Policy(BaseModel):
         return self.mode == "enforce"
 
     def check(self, oracle: object) -> None:
-        """Refuse `classes` that the oracle does not have; one that finds its classes has none to compare.
+        """Refuse names of classes that the oracle never says: a misspelt one would let harm pass.
 
         Raises:
-            ConfigurationError: as said.
+            ConfigurationError: there is one in `classes`.
         """
-        if isinstance(oracle, Oracle) and (unknown := [c for c in self.classes if c not in oracle.classes]):
-            raise ConfigurationError(
-                f"Policy(classes=...) names {unknown}; the classes of oracle {oracle.name} are {oracle.classes}"
-            )
+        known = oracle.fixed_on(None) if isinstance(oracle, RepresentativeOracle) else oracle
+        for name in self.classes:
+            if isinstance(known, Oracle) and name not in known.classes:
+                raise ConfigurationError(
+                    f"policy.classes names {name!r}, which oracle {known.name} never says"
+                    f"{did_you_mean(name, known.classes)}: its classes are {', '.join(known.classes)}"
+                )
 
     def alike(self, oracle: object) -> tuple[tuple[str, ...], ...]:
         """Return the oracle's groups of classes that are certified as one, parted where this policy parts them."""
@@ -136,7 +139,7 @@ class Policy(BaseModel):
         found: dict[Reason, Action] = {}
         if not certificate.rigorous:
             found[Reason.ABSTAINED] = Action(self.on_abstain)
-        elif certificate.verdict is Verdict.ABSTAIN and certificate.stop_reason == "deadline":
+        elif certificate.verdict is Verdict.ABSTAIN and certificate.stop_reason == DEADLINE:
             found[Reason.DEADLINE] = Action(self.on_error)
         elif certificate.failed_by is not None:
             reason = Reason.ORACLE_FAILED if certificate.failed_by == "oracle" else Reason.MODEL_FAILED

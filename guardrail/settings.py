@@ -18,16 +18,18 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from guardrail.audit import AuditLog, Overrides
 from guardrail.budget import DrawBudget
 from guardrail.certify.options import Smoothing
-from guardrail.errors import ConfigurationError, plainly
+from guardrail.errors import ConfigurationError, did_you_mean, plainly
 from guardrail.factories.house import (
-    ASKING_LOCALLY,
+    BUNDLED,
     CHAT,
     Asked,
     known_model,
     known_oracle,
     make_model,
     make_oracle,
+    model_takes,
     named_first,
+    oracle_takes,
 )
 from guardrail.factories.own import Imported, Named, called, is_named, put_on_path
 from guardrail.measuring.calibration import Calibration
@@ -37,17 +39,20 @@ from guardrail.near import NearHits, NearIndex
 from guardrail.oracles.base import Oracle, RepresentativeOracle
 from guardrail.policy import Policy
 from guardrail.stores import CertificateStore, MemoryStore, RedisStore, Signer
-from guardrail.stores.base import SharedStore, SignedStore
+from guardrail.stores.base import CERTIFICATE_TTL, REDIS_TIMEOUT, SharedStore, SignedStore
 
 logger = logging.getLogger(__name__)
 
 _PARTS: dict[str, type[BaseModel]] = {"smoothing": Smoothing, "policy": Policy}
 """Settings that have fields of their own."""
+_OF_MODELS = ("model_revision", "device", "dtype", "max_new_tokens", "temperature", "batch_size")
+"""Settings by which models are made; not every model takes them all."""
 
 
 def _known_store(given: str) -> str:
     if given not in {"memory", "redis"} and not is_named(given):
-        raise ValueError("name memory or redis, or your own as 'module:object', both Python names")
+        meant = did_you_mean(given, ("memory", "redis"))
+        raise ValueError(f"name memory or redis{meant}, or your own as 'module:object', both Python names")
     return given
 
 
@@ -122,7 +127,7 @@ class Settings(BaseSettings):
     """Keyword arguments of the store's class, or of one's own factory."""
     redis_url: SecretStr | None = None
     """Where Redis is. `RedisConnection` says which URLs it may be."""
-    redis_timeout: float = Field(default=0.5, gt=0.0)
+    redis_timeout: float = Field(default=REDIS_TIMEOUT, gt=0.0)
     """Seconds to wait for a connection to Redis, and for an answer; a far one may take longer."""
     signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Secrets that authenticate what is kept in Redis, with commas between them in a variable: the first signs, all are
@@ -136,7 +141,7 @@ class Settings(BaseSettings):
     """Draws that each client may cause in a minute, on all replicas that share a Redis; None: as many as it likes."""
     audit: SecretStr | None = None
     """Where decisions are recorded, and operators' overrides kept: the path of a SQLite file, or a database URL."""
-    certificate_ttl: float = Field(default=86_400.0, gt=0.0)
+    certificate_ttl: float = Field(default=CERTIFICATE_TTL, gt=0.0)
 
     @field_validator("model", "oracle_model")
     @classmethod
@@ -251,24 +256,20 @@ class Settings(BaseSettings):
                 "no model is named: set GUARDRAIL_MODEL to a hub id or folder (or to 'bundled' for demonstrations)"
             )
         options = self.model_options.get_secret_value()
-        own, chat = self._own("model"), self.model.startswith(CHAT)
-        if own or chat:
-            where = () if self.oracle in ASKING_LOCALLY else ("device", "dtype")
-            how = () if chat else ("max_new_tokens", "temperature")
-            self._refuse_lost("model", "model_revision", *where, *how, "batch_size")
+        own = self._own("model")
+        taken = set(oracle_takes(self._oracle, self.oracle_options.get_secret_value()))
+        if own is None:
+            taken |= model_takes(self.model)
+        self._refuse_lost("model", self.model, *(name for name in _OF_MODELS if name not in taken))
         if own:
             model: VisionLanguageModel = own.make(options, VisionLanguageModel)
             return model
-        return make_model(
-            self.model,
-            options,
-            revision=self.model_revision,
-            device=self.device,
-            dtype=self.dtype,
-            max_new_tokens=self.max_new_tokens,
-            temperature=self.temperature,
-            batch_size=self.batch_size,
-        )
+        return make_model(self.model, options, {name: getattr(self, name) for name in _OF_MODELS})
+
+    @property
+    def _oracle(self) -> str | None:
+        """The oracle that is named, else the one that the model brings."""
+        return self.oracle or ("bundled" if self.model in BUNDLED else None)
 
     def make_oracle(self) -> Oracle | RepresentativeOracle:
         """Make the oracle; the bundled model brings its own.
@@ -277,12 +278,13 @@ class Settings(BaseSettings):
             ConfigurationError: none is named, or not the model that it asks, or its options cannot be used.
             ModelError: that model cannot be loaded.
         """
-        name = self.oracle or ("bundled" if self.model in {"bundled", "bundled-denoised"} else None)
+        name = self._oracle
         if name is None:
             raise ConfigurationError("no oracle is named: set GUARDRAIL_ORACLE, for instance to 'refusal'")
         options = self.oracle_options.get_secret_value()
+        taken = oracle_takes(name, options)
+        self._refuse_lost("oracle", name, *(one for one in ("oracle_model", "oracle_revision") if one not in taken))
         if own := self._own("oracle"):
-            self._refuse_lost("oracle", "oracle_model", "oracle_revision")
             oracle: Oracle | RepresentativeOracle = own.make(options, Oracle, RepresentativeOracle)
             return oracle
         asked = Asked(self.oracle_model, self.oracle_revision, self.device, self.dtype)
@@ -332,14 +334,15 @@ class Settings(BaseSettings):
             )
         options = self.store_options.get_secret_value()
         if own := self._own("store"):
-            self._refuse_lost("store", "certificate_ttl", "redis_timeout")
+            self._refuse_lost("store", name, "certificate_ttl", "redis_timeout")
             store: CertificateStore = own.make(options, CertificateStore)
             if not isinstance(store, SignedStore):
-                self._refuse_lost("store", "signing_keys")
+                self._refuse_lost("store", name, "signing_keys")
             elif signer := self.make_signer():
                 store.sign_by(signer)
             return store
         if self.redis_url is None:
+            self._refuse_lost("store", name, "redis_timeout", "signing_keys")
             return called(MemoryStore, options, "store", ttl=self.certificate_ttl)
         return called(
             RedisStore,
@@ -380,12 +383,12 @@ class Settings(BaseSettings):
             return None
         return Named(setting, name)
 
-    def _refuse_lost(self, setting: str, *names: str) -> None:
+    def _refuse_lost(self, setting: str, value: str, *names: str) -> None:
         """Raise for settings that are set and cannot reach the part that another one names."""
         if lost := [name for name in names if name in self.model_fields_set and getattr(self, name) not in {None, ()}]:
             raise ConfigurationError(
-                f"{', '.join(lost)} cannot reach {setting} = {getattr(self, setting)!r}: put it into the table "
-                f"{setting}_options"
+                f"{', '.join(lost)} cannot reach {setting} = {value!r}: leave it out, or put it into the table "
+                f"{setting}_options if that takes it"
             )
 
     def make_budget(self, store: CertificateStore) -> DrawBudget | None:
@@ -397,6 +400,8 @@ class Settings(BaseSettings):
     def make_near(self, store: CertificateStore) -> NearHits | None:
         """Return what finds near hits, shared where the certificates are; None where it is off."""
         if self.near_refuse_within is None:
+            if "near_memory" in self.model_fields_set:
+                raise ConfigurationError("near_memory does nothing without near_refuse_within: set that, or neither")
             return None
         points = store.points() if isinstance(store, SharedStore) else None
         return NearHits(self.near_refuse_within, NearIndex(max_bytes=self.near_memory * 2**20, shared=points))
@@ -442,11 +447,32 @@ def _refuse_unknown_variables(settings: type[Settings]) -> None:
 
 
 def _explain_variable(error: SettingsError) -> str:
-    """Say which variable holds no JSON, without its value."""
+    """Say which variable holds no JSON, without its value unless that is no secret, and how it would."""
     found = re.search(r'field "(\w+)"', str(error))
-    name = found[1].upper() if found else "*"
-    one_by_one = f", or be set one by one, as in GUARDRAIL_{name}__FIELD=value" if name.lower() in _PARTS else ""
-    return f"variable GUARDRAIL_{name} must be JSON{one_by_one}"
+    part = _PARTS.get(found[1]) if found else None
+    prefix = f"GUARDRAIL_{found[1].upper() if found else '*'}"
+    for variable, value in os.environ.items() if part else ():
+        start, _, name = variable.upper().partition("__")
+        field = part.model_fields.get(name.lower()) if part and start == prefix else None
+        if field is not None and re.search(r"\b(tuple|dict)\[", str(field.annotation)) and not _is_json(value):
+            form = _as_list(value) if "tuple[" in str(field.annotation) else '{"name": "value"}'
+            return f"variable {variable} must be JSON: {form}, got {value!r:.80}"
+    one_by_one = f", or be set one by one, as in {prefix}__FIELD=value" if part else ""
+    return f"variable {prefix} must be JSON{one_by_one}"
+
+
+def _as_list(text: str) -> str:
+    """Write what was meant as a list, as JSON and TOML have it."""
+    words = [word.strip(" '\"[]()") for word in text.split(",")]
+    return json.dumps([int(word) if word.isdecimal() else word for word in words])
+
+
+def _is_json(value: str) -> bool:
+    try:
+        json.loads(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _explain(error: ValidationError, model: type[BaseModel] = Settings) -> str:
@@ -461,8 +487,9 @@ def _complaint(wrong: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{name} is no setting" + (f" (did you mean {near}?)" if near else "")
     given, secret = wrong["input"], any("Secret" in str(_annotation(model, part)) for part in wrong["loc"])
     told = isinstance(given, str | int | float) and not secret and not wrong["type"].startswith(("model_", "dict_"))
-    got = f", got {given!r:.80}" if told else ""
-    return f"{name}: {wrong['msg'].removeprefix('Value error, ')}{got}"
+    got = f", got {given!r:.80}" if told and ", got " not in wrong["msg"] else ""
+    instead = f": write {_as_list(given)}" if told and isinstance(given, str) and wrong["type"] == "tuple_type" else ""
+    return f"{name}: {wrong['msg'].removeprefix('Value error, ')}{got}{instead}"
 
 
 def _annotation(model: type[BaseModel], name: object) -> object:

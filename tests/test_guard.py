@@ -72,6 +72,28 @@ class TestPolicy:
         assert not strict.check(WHITE, "?").blocked
         assert strict.screen(strict.check(WHITE, "?"), "bad").reasons == (Reason.ANSWER_HARMFUL,)
 
+    @pytest.mark.parametrize("name", ["violant", "Violent", "harmful", "failed"])
+    def test_a_class_that_the_oracle_never_says_is_refused(self, name: str) -> None:
+        """Misspelt, it would let through what it was to block."""
+        scenes = LexiconOracle({"calm": ["good"], "violent": ["bad"]}, otherwise="other")
+        typo = Policy(classes={"violent": "block", name: "block"})
+        with pytest.raises(ConfigurationError, match=rf"classes names '{name}'.*calm, violent, other"):
+            Guard(HalfSpaceVLM(MIDDLE), scenes, policy=typo)
+        running = Guard(HalfSpaceVLM(MIDDLE), scenes)  # the default names no class of its own accord
+        with pytest.raises(ConfigurationError, match=f"names {name!r}"):
+            running.policy = typo
+        assert running.policy == Policy()
+
+    @pytest.mark.parametrize("prompt", [3, None, b"What is this?", ["What is this?"]])
+    def test_a_prompt_that_is_no_text_is_refused_in_words(self, prompt: object) -> None:
+        decision = guard().check(BLACK, prompt)  # type: ignore[arg-type]
+        assert decision.blocked
+        assert decision.details == (f"a prompt is a text or a Prompt, got {type(prompt).__name__}",)
+
+    def test_a_misspelt_class_is_told_what_it_may_have_meant(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"did you mean harmful\?"):
+            guard(Policy(classes={"harmfull": "flag"}))
+
     def test_wrong_types_are_named_at_construction(self) -> None:
         for arguments in (("gpt", ORACLE), (HalfSpaceVLM, ORACLE), (HalfSpaceVLM(0.0), "oracle")):
             with pytest.raises(ConfigurationError, match="got"):

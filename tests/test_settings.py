@@ -1,11 +1,13 @@
 """Settings come from a file and from variables, and say clearly what is wrong with them."""
 
+import re
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from guardrail import Guard
+from guardrail import Guard, Policy, Smoothing
 from guardrail.errors import ConfigurationError
 from guardrail.models import BundledVLM
 from guardrail.prompts import Prompt
@@ -45,6 +47,13 @@ def test_a_file_and_variables_of_which_variables_win(tmp_path: Path, monkeypatch
 def test_a_forgotten_model_must_not_guard() -> None:
     with pytest.raises(ConfigurationError, match="GUARDRAIL_MODEL"):
         Guard.from_settings()
+
+
+def test_a_misspelt_class_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "guardrail.toml"
+    file.write_text('model = "bundled"\n[policy]\nclasses = {"harmfull" = "flag"}\n')
+    with pytest.raises(ConfigurationError, match=r"policy.classes names 'harmfull'.*did you mean harmful\?"):
+        Guard.from_settings(file)
 
 
 def test_a_model_needs_an_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,3 +269,50 @@ def test_one_replica_per_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     asked.clear()
     Guard.from_settings(Settings(model="bundled", device="cuda:1"))
     assert asked == ["cuda:1"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("POLICY__CLASSES", "bad", """variable GUARDRAIL_POLICY__CLASSES must be JSON: {"name": "value"}, got 'bad'"""),
+        ("SMOOTHING__LOOKS", "25,100", "smoothing.looks: Input should be a valid tuple, got '25,100': write [25, 100]"),
+        ("POLICY", "harmful", "GUARDRAIL_POLICY must be JSON, or be set one by one"),
+    ],
+)
+def test_a_list_in_a_variable_is_told_its_form(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"GUARDRAIL_{variable}", value)
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        Settings.load()
+
+
+def test_a_list_in_a_variable_works_in_that_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARDRAIL_POLICY__CLASSES", '{"bad": "block"}')
+    monkeypatch.setenv("GUARDRAIL_SMOOTHING__LOOKS", "[25, 100]")
+    settings = Settings.load()
+    assert (settings.policy.classes, settings.smoothing.looks) == ({"bad": "block"}, (25, 100))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Policy(mode="x"), "mode.*'x'"),
+        (lambda: Smoothing(sigma=-1), "sigma.*greater than 0, got -1"),
+        (lambda: Smoothing(method="{guess}"), "method.*got '{guess}'"),
+        (lambda: Smoothing(samples=10, looks=(20,)), r"looks \(20,\) must be samples, 10"),
+        (lambda: Settings(policy={"mode": "x"}), "policy.mode.*enforce"),
+        (lambda: Settings(smoothing={"sigma": "x"}), "smoothing.sigma.*got 'x'"),
+    ],
+)
+def test_an_error_in_python_names_field_and_value(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(ValueError, match=f"(?s){said}"):
+        make()
+
+
+def test_no_error_shows_the_key() -> None:
+    for given in ({"key": "hunter2"}, {"key": 7_654_321}, {"key": "hunter2", "sigma": -1}):
+        for kind, values in ((Smoothing, given), (Settings, {"smoothing": given})):
+            with pytest.raises(ValueError, match="key") as caught:
+                kind.model_validate(values)
+            assert not {"hunter2", "7654321"} & set(re.findall(r"\w+", str(caught.value)))

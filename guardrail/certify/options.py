@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretBytes, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretBytes,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from guardrail.certify.class_rules import Rule
 from guardrail.measuring.recall import EvaluationRecord
@@ -63,6 +73,16 @@ class Smoothing(BaseModel):
     """Secret of the noise, at least 16 bytes. None: a fresh random one, so that certificates repeat only within
     this process; replicas that share a store need the same key."""
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_values(cls, given: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Name wrong values in errors, where pydantic hides all lest it shows the key."""
+        try:
+            return validate(given)
+        except ValidationError as error:
+            wrong = [_with_value(one) for one in error.errors()]
+            raise ValidationError.from_exception_data(cls.__name__, wrong, hide_input=True) from None
+
     @field_validator("key")
     @classmethod
     def _long_enough(cls, key: SecretBytes | None) -> SecretBytes | None:
@@ -111,6 +131,13 @@ class Smoothing(BaseModel):
     def sequence(self, alpha: float, partition: bool = True) -> ConfidenceSequence:
         """Return the bound that may be looked at while the draws come in, for one class or all of a partition."""
         return _sequence(self.looks or default_looks(self.samples, self.batch), alpha, self.spending, partition)
+
+
+def _with_value(wrong: ErrorDetails) -> InitErrorDetails:
+    value, shown = wrong["input"], wrong["loc"] and wrong["loc"][0] != "key"
+    got = f", got {value!r:.80}" if shown and isinstance(value, str | int | float) else ""
+    text = wrong["msg"].removeprefix("Value error, ") + got
+    return InitErrorDetails(type=PydanticCustomError(wrong["type"], text), loc=wrong["loc"], input=value)
 
 
 @lru_cache(maxsize=32)

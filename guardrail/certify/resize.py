@@ -17,25 +17,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ROUNDING = 1e-10  # relative; far above the error of float64 arithmetic here, far below what a radius shows
+_BAND = 2**21  # numbers, 16 MB: however large a picture, no more of it stands in memory as floats at a time
 _LONGEST_KEPT = 4096  # pixels of a side whose weights are kept: at most some 100 KB for a pair of sides
 
 
-def _rows(n_in: int, n_out: int) -> Iterable[tuple[int, NDArray[np.float64]]]:
-    """Returns each row of the resize matrix as its first column and its weights (non-negative, sum 1)."""
+def _rows(n_in: int, n_out: int, rows: range | None = None) -> Iterable[tuple[int, NDArray[np.float64]]]:
+    """Returns rows of the resize matrix, all or these, each as its first column and weights (non-negative, sum 1)."""
+    rows = range(n_out) if rows is None else rows
     if max(n_in, n_out) <= _LONGEST_KEPT:
-        return _kept_rows(n_in, n_out)
-    return _computed_rows(n_in, n_out)  # one at a time: whoever sends pictures chooses their sides
+        return _kept_rows(n_in, n_out)[rows.start : rows.stop]
+    return _computed_rows(n_in, n_out, rows)  # one at a time: whoever sends pictures chooses their sides
 
 
 @lru_cache(maxsize=64)
 def _kept_rows(n_in: int, n_out: int) -> tuple[tuple[int, NDArray[np.float64]], ...]:
-    return tuple(_computed_rows(n_in, n_out))
+    return tuple(_computed_rows(n_in, n_out, range(n_out)))
 
 
-def _computed_rows(n_in: int, n_out: int) -> Iterator[tuple[int, NDArray[np.float64]]]:
+def _computed_rows(n_in: int, n_out: int, rows: range) -> Iterator[tuple[int, NDArray[np.float64]]]:
     scale = n_in / n_out
     support = max(scale, 1.0)
-    for row in range(n_out):
+    for row in rows:
         centre = scale * (row + 0.5)
         first = max(int(centre - support + 0.5), 0)
         last = min(int(centre + support + 0.5), n_in)
@@ -66,19 +68,21 @@ def resize_matrix(n_in: int, n_out: int) -> NDArray[np.float64]:
     return matrix
 
 
-def _resize_first_axis(pixels: NDArray[Any], n_out: int) -> NDArray[np.float64]:
-    """Returns [n_out, ...] from [n_in, ...]."""
+def _resize_first_axis(pixels: NDArray[Any], n_out: int, rows: range) -> NDArray[np.float64]:
+    """Returns these of the n_out rows: [len(rows), ...] from [n_in, ...]."""
     n_in = pixels.shape[0]
     if n_in == n_out:
-        return pixels.astype(np.float64)
+        return pixels[rows.start : rows.stop].astype(np.float64)
     columns = pixels.reshape(n_in, -1)
-    resized = np.empty((n_out, columns.shape[1]))
+    resized = np.empty((len(rows), columns.shape[1]))
     # Products and sums element by element, not BLAS: BLAS fuses and reorders them differently on different
     # processors, and the noise is keyed by every bit of the result, which all replicas must agree on.
-    for row, (first, weights) in enumerate(_rows(n_in, n_out)):
-        window = columns[first : first + len(weights)]
-        np.add.reduce(weights[:, None] * window, axis=0, out=resized[row])
-    return resized.reshape(n_out, *pixels.shape[1:])
+    for row, (first, weights) in enumerate(_rows(n_in, n_out, rows)):
+        step = max(3, _BAND // len(weights) // 3 * 3)  # whole pixels: numpy sums a single column in another order
+        for left in range(0, columns.shape[1], step):
+            window = columns[first : first + len(weights), left : left + step]
+            np.add.reduce(weights[:, None] * window, axis=0, out=resized[row, left : left + step])
+    return resized.reshape(len(rows), *pixels.shape[1:])
 
 
 def resize(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float64]:
@@ -99,10 +103,15 @@ def resize(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float64]:
         raise ValueError(f"pixels must be uint8 or float [H, W, C], not {pixels.dtype} {list(pixels.shape)}")
     _check(*pixels.shape, *size)
     height, width = size
-    rows_done = _resize_first_axis(pixels, height)
-    both_done = _resize_first_axis(np.ascontiguousarray(rows_done.swapaxes(0, 1)), width)
-    resized = np.ascontiguousarray(both_done.swapaxes(0, 1))
-    return resized / 255.0 if pixels.dtype == np.uint8 else resized
+    resized = np.empty((height, width, pixels.shape[2]))
+    band = max(1, _BAND // pixels[0].size)
+    for top in range(0, height, band):
+        rows_done = _resize_first_axis(pixels, height, range(top, min(top + band, height)))
+        both_done = _resize_first_axis(np.ascontiguousarray(rows_done.swapaxes(0, 1)), width, range(width))
+        resized[top : top + band] = both_done.swapaxes(0, 1)
+    if pixels.dtype == np.uint8:
+        resized /= 255.0
+    return resized
 
 
 @lru_cache(maxsize=4096)

@@ -17,8 +17,8 @@ from guardrail.certify.class_rules import ClassRule
 from guardrail.certify.noise import NoiseStream
 from guardrail.certify.options import Smoothing
 from guardrail.digests import digest_of
-from guardrail.errors import ConfigurationError, GuardrailError, PromptError
-from guardrail.images.pictures import ImageLimits, ImageSource, take_images
+from guardrail.errors import DEADLINE, ConfigurationError, GuardrailError, PromptError
+from guardrail.images.pictures import DEFAULT_LIMITS, ImageLimits, ImageSource, take_images
 from guardrail.models.base import Draw, ModelTraits, VisionLanguageModel, ask, past
 from guardrail.oracles.base import FAILED, Judgements, Oracle, OracleTraits, SelectingOracle, fix, judges_afresh
 from guardrail.prompts import Prompt
@@ -118,14 +118,14 @@ class SmoothedClassifier:
             except (CancelledError, GuardrailError):
                 if self.repeats or not run.looks:
                     raise
-                run.stop = "deadline"  # draws that cannot be had again would be another chance: the last look decides
+                run.stop = DEADLINE  # draws that cannot be had again would be another chance: the last look decides
                 break
-            late = any(answer.failed == "deadline" for answer in new) or (past(deadline) and FAILED in labels)
+            late = any(answer.failed == DEADLINE for answer in new) or (past(deadline) and FAILED in labels)
             if late and run.looks:  # the last look whose draws are all in and judged is the last
                 run.uncounted_tokens += sum(answer.tokens for answer in new)
             else:
                 run.count(new, labels, look)
-            run.stop = "deadline" if late else run.design.stop(run.counts, look)
+            run.stop = DEADLINE if late else run.design.stop(run.counts, look)
             if run.stop is not None:
                 break
         run.seconds = time.monotonic() - start
@@ -144,7 +144,7 @@ class SmoothedClassifier:
 
         The arguments are those of `certify`, and the images' hashes, where they are known from their files.
         """
-        sources = take_images(images, limits := limits or ImageLimits())
+        sources = take_images(images, limits := limits or DEFAULT_LIMITS)
         if not sources:
             raise PromptError("a request without images has nothing to certify: pass at least one")
         prompt = Prompt.of(prompt, len(sources))

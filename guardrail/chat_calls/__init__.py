@@ -5,6 +5,7 @@ in ways that depend on the answer: filters stop harmful answers, long answers ti
 drops or repeats such answers samples another distribution than the model's.
 """
 
-from guardrail.chat_calls.calls import DEADLINE, Call, ChatCalls, Reply
+from guardrail.chat_calls.calls import Call, ChatCalls, Reply
+from guardrail.errors import DEADLINE
 
 __all__ = ["DEADLINE", "Call", "ChatCalls", "Reply"]

@@ -17,7 +17,7 @@ from guardrail.chat_calls import failures, replies
 from guardrail.chat_calls.background import BackgroundLoop
 from guardrail.chat_calls.chains import bare, map_models
 from guardrail.chat_calls.seeds import seeded
-from guardrail.errors import ConfigurationError, ModelError
+from guardrail.errors import DEADLINE, ConfigurationError, ModelError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DEADLINE = "deadline"
-"""The reason of calls that were not done by their deadline."""
 _LONGEST_WAIT = 30.0
 """Seconds between two attempts, whatever a server asks for."""
 

@@ -71,9 +71,9 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
 
 def _pictures(files: Sequence[str]) -> list[InputImage]:
     """Read the images; an error names the file."""
-    from guardrail.images.pictures import ImageLimits, InputImage
+    from guardrail.images.pictures import DEFAULT_LIMITS, InputImage
 
-    ImageLimits().check_count(len(files))
+    DEFAULT_LIMITS.check_count(len(files))
     pictures = []
     for file in files:
         try:

@@ -17,16 +17,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from guardrail.certify.options import Smoothing
 from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.commands import look
 from guardrail.commands.errors import clear_errors
 from guardrail.commands.settings import AppDir, Config, read_settings
 from guardrail.errors import AuditError, ConfigurationError, GuardrailError
+from guardrail.factories.house import BUNDLED
 from guardrail.factories.own import is_named
+from guardrail.guard import Guard
 from guardrail.measuring.recall import EvaluationRecord
 from guardrail.models.base import ModelFacts, VisionLanguageModel
 from guardrail.models.conformance import conformance
+from guardrail.oracles.base import Oracle, RepresentativeOracle
 from guardrail.settings import Settings
+from guardrail.stores import MemoryStore
 from guardrail.stores.base import SharedStore
 
 Status = Literal["ok", "note", "warning", "problem"]
@@ -158,15 +163,16 @@ def _model(settings: Settings, record: Path | None, seconds: float, *, conform: 
         advice = "set GUARDRAIL_MODEL to a hub id or folder; until then Guard.from_settings() refuses. Checked: bundled"
         yield Finding("model", "none is named", "warning", advice)
         settings = settings.model_copy(update={"model": "bundled"})
-    elif settings.model == "bundled":
+    elif settings.model in BUNDLED:
         advice = "it reads drawn signs and guards no production: name your own model"
-        yield Finding("model", "bundled", "warning", advice)
+        yield Finding("model", settings.model, "warning", advice)
     try:
         model, oracle, smoothing = settings.make_model(), settings.make_oracle(), settings.make_smoothing()
         classifier = SmoothedClassifier(model, oracle, smoothing)
     except GuardrailError as error:
         yield Finding("model and oracle", "cannot be used", "problem", str(error))
         return
+    yield from _whole(settings, model, oracle, smoothing)
     yield Finding("model name", model.name)
     yield Finding("oracle name", oracle.name)
     facts = ModelFacts.of(model)
@@ -179,6 +185,18 @@ def _model(settings: Settings, record: Path | None, seconds: float, *, conform: 
     if conform:
         yield from _conformance(model)
     yield _recall(settings, model.name, oracle.name, smoothing.sigma, record)
+
+
+def _whole(
+    settings: Settings, model: VisionLanguageModel, oracle: Oracle | RepresentativeOracle, smoothing: Smoothing
+) -> Iterator[Finding]:
+    """Put the parts together as a guard of these settings would; store and log, which may be away, are tried apart."""
+    store = MemoryStore()
+    budget, near = settings.make_budget(store), settings.make_near(store)
+    try:
+        Guard(model, oracle, smoothing=smoothing, policy=settings.policy, store=store, budget=budget, near=near).close()
+    except GuardrailError as error:
+        yield Finding("guard", "cannot be made of these parts", "problem", str(error))
 
 
 def _tensors(taken: bool | None) -> Finding:
@@ -248,12 +266,14 @@ def _recall(settings: Settings, model: str, oracle: str, sigma: float, path: Pat
 def _services(settings: Settings) -> Iterator[Finding]:
     """Reach store and database; their URLs may hold passwords, so only hosts are printed."""
     own = settings.store if is_named(settings.store) else None
-    if own is None and settings.redis_url is None:
+    where = own or _host(settings.redis_url)
+    found = _reach(
+        "store" if own else "Redis", where, lambda: _ping(settings), "is it running, and reachable from here?"
+    )
+    if found.status == "ok" and own is None and settings.redis_url is None:
         yield Finding("Redis", "not configured: certificates stay in this process", "note")
     else:
-        where = own or _host(settings.redis_url)
-        advice = "is it running, and reachable from here?"
-        yield _reach("store" if own else "Redis", where, lambda: _ping(settings), advice)
+        yield found
         if settings.key is None and settings.smoothing.key is None:
             advice = "set GUARDRAIL_KEY to one secret for all replicas (openssl rand -hex 32)"
             yield Finding("noise key", "none: replicas that share Redis draw different noise", "warning", advice)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,8 @@ from guardrail.errors import ConfigurationError, GuardrailError, plainly
 
 if TYPE_CHECKING:
     from guardrail.certify.smoothing import SmoothedClassifier
+
+Force = Annotated[bool, typer.Option("--force", help="Replace what was written there before.")]
 
 
 @contextmanager
@@ -57,3 +59,17 @@ def output_folder(folder: Path) -> Path:
     except OSError as error:
         raise ConfigurationError(f"cannot write to folder {folder}: {plainly(error)}; name another by --out") from error
     return folder
+
+
+def output_file(file: Path, *, replace: bool) -> Path:
+    """Return a file to be written, its folder made if it is missing: found out before the work, not after it.
+
+    Raises:
+        ConfigurationError: it cannot be written, or is there already and is not to be replaced.
+    """
+    output_folder(file.parent)
+    if file.is_dir():
+        raise ConfigurationError(f"cannot write {file}: it is a folder, not a file; name another by --out")
+    if file.exists() and not replace:
+        raise ConfigurationError(f"{file} is there already: name another by --out, or replace it by --force")
+    return file

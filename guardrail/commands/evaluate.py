@@ -12,10 +12,10 @@ from rich.text import Text
 from guardrail.certify.options import Smoothing
 from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.commands import look
-from guardrail.commands.errors import clear_errors, output_folder, warn_of_unreachable_target
+from guardrail.commands.errors import Force, clear_errors, output_file, output_folder, warn_of_unreachable_target
 from guardrail.commands.settings import AppDir, Config, settings_or_bundled
 from guardrail.errors import ConfigurationError
-from guardrail.measuring.evaluation import LabelledImage, bundled_signs, read_labelled_images
+from guardrail.measuring.evaluation import LabelledImage, bundled_signs, left_out, read_labelled_images
 from guardrail.measuring.evaluation import evaluate as measure
 from guardrail.measuring.recall import OUTCOMES, EvaluationRecord, Label, Outcome, Share
 from guardrail.models.base import VisionLanguageModel
@@ -53,18 +53,23 @@ def evaluate(  # noqa: PLR0917 - typer reads options from the signature
     config: Config = None,
     app_dir: AppDir = None,
     out: Annotated[Path, typer.Option(help="Folder for the record and the plot.")] = Path("guardrail-evaluation"),
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
 ) -> None:
     """Measure what the guard sees under noise: harmful images caught, harmless passed, illegible, abstained."""
     with clear_errors():
         if (source is None) == (bundled is None):
             raise ConfigurationError("give labelled images (a folder or CSV file) or --bundled N, one of the two")
+        output_file(out / "evaluation.json", replace=force)
         settings = settings_or_bundled(config, app_dir, quiet=as_json)
         if bundled is not None:
             labelled, data = bundled_signs(bundled, seed), f"{bundled} held-out signs, seed {seed}"
         else:
             assert source is not None  # noqa: S101 - for the type checker
             labelled, data = read_labelled_images(source, prompt), source.name
+            if others := left_out(source):
+                first = look.printable(others[0].name)
+                typer.echo(f"warning: left out {len(others)} file(s) not named as images are, first {first}", err=True)
         model = settings.make_model()
         if denoise:
             from guardrail.bundled.denoiser import denoised

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,17 +26,23 @@ GOOD, BAD, DOUBTFUL, UNSEEN, BROKEN = "#3a7d44", "#b3261e", "#d8a13a", "#8a8a8a"
 COLOURS = {"harmless": GOOD, "harmful": BAD, "abstained": DOUBTFUL, "illegible": UNSEEN, "failed": BROKEN}
 """Of classes and outcomes, in figures."""
 _STYLES = {Action.ALLOW: "green", Action.FLAG: "yellow", Action.BLOCK: "red"}
-_UNBROKEN = 10_000
+_PIPED, _UNBROKEN = 120, 10_000
 
 
-def console(*, quiet: bool = False, at_least: int = 0) -> Console:
+def console(*, quiet: bool = False, at_least: int = 0, whole_rows: bool = False) -> Console:
     """Return a console that prints text as it is, without markup.
 
-    Lines are as wide as the terminal, or `at_least` that many letters; a file's or a pipe's are never broken, so that
-    `grep` finds what it looks for.
+    Lines are as wide as the terminal, a file's or a pipe's 120 letters, unless `COLUMNS` says otherwise.
+
+    Args:
+        quiet: print nothing.
+        at_least: letters in a line, however narrow the terminal.
+        whole_rows: lines of a file or a pipe are never broken, so that `grep` finds all of a row.
     """
     made = Console(quiet=quiet, markup=False, emoji=False)
-    made.width = max(made.width, at_least) if sys.stdout.isatty() else _UNBROKEN
+    if not sys.stdout.isatty() and (whole_rows or not os.environ.get("COLUMNS")):
+        made.width = _UNBROKEN if whole_rows else _PIPED
+    made.width = max(made.width, at_least)
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from guardrail import oracles
 from guardrail.bundled.oracle import action_oracle, bundled_oracle
-from guardrail.errors import ConfigurationError
+from guardrail.errors import ConfigurationError, did_you_mean
 from guardrail.factories.own import Named, called, is_named
 from guardrail.models import BundledVLM, ChatModelVLM, TransformersVLM, VisionLanguageModel
 from guardrail.oracles import Oracle, RepresentativeOracle
@@ -24,57 +25,66 @@ if TYPE_CHECKING:
 
 CHAT = "chat:"
 """Begins the name of a chat model: what follows is its id for LangChain's `init_chat_model`."""
-ASKING_LOCALLY = frozenset({"safeguard", "equivalence"})
-"""The oracles that may ask a local model, which runs where `device` and `dtype` say."""
 Options = Mapping[str, Any]
 
 
-def make_model(
+def make_model(name: str, options: Options, given: Mapping[str, object]) -> VisionLanguageModel:
+    """Make a model; the options are keyword arguments of its class.
+
+    Args:
+        name: one of `BUNDLED`; `chat:` and the id of a chat model; or a hub id or folder.
+        options: of a chat model, `chat` holds the keyword arguments of `init_chat_model`.
+        given: settings by name, of which it gets those that it takes: see `model_takes`.
+
+    Raises:
+        ConfigurationError: options that the class does not have, or that cannot work.
+        ModelError: the model cannot be loaded.
+    """
+    return _maker(name)(name, options, **{one: given[one] for one in model_takes(name)})
+
+
+def model_takes(name: str) -> set[str]:
+    """Return the settings that a model is made by, beside its options."""
+    return set(inspect.signature(_maker(name)).parameters) - {"name", "options"}
+
+
+def _maker(name: str) -> Callable[..., VisionLanguageModel]:
+    return BUNDLED.get(name, _chat_model if name.startswith(CHAT) else _local)
+
+
+def _bundled(name: str, options: Options, *, temperature: float, device: str | None) -> BundledVLM:  # noqa: ARG001
+    return called(BundledVLM, options, "model", temperature=temperature, device=device)
+
+
+def _bundled_denoised(name: str, options: Options, *, temperature: float, device: str | None) -> VisionLanguageModel:
+    from guardrail.bundled.denoiser import denoised
+
+    return denoised(_bundled(name, options, temperature=temperature, device=device))
+
+
+def _chat_model(name: str, options: Options, *, max_new_tokens: int, temperature: float) -> VisionLanguageModel:
+    defaults = {"temperature": temperature, "max_tokens": max_new_tokens}
+    chat, rest = _chat(name.removeprefix(CHAT), options, "model", **defaults)
+    return called(ChatModelVLM, rest, "model", also=("chat",), chat=chat)
+
+
+def _local(
     name: str,
     options: Options,
     *,
-    revision: str | None,
+    model_revision: str | None,
     device: str | None,
     dtype: str | None,
     max_new_tokens: int,
     temperature: float,
     batch_size: int | None,
 ) -> VisionLanguageModel:
-    """Make a model; the options are keyword arguments of its class.
-
-    Args:
-        name: `bundled`; `bundled-denoised`, with the bundled denoiser before it; `chat:` and the id of a chat model; or
-            a hub id or folder.
-        options: of a chat model, `chat` holds the keyword arguments of `init_chat_model`.
-        revision: of a hub model.
-        device: torch device of a local model.
-        dtype: of its weights.
-        max_new_tokens: longest answer.
-        temperature: 0 for greedy decoding.
-        batch_size: most draws per forward pass.
-
-    Raises:
-        ConfigurationError: options that the class does not have, or that cannot work.
-        ModelError: the model cannot be loaded.
-    """
-    if name.startswith(CHAT):
-        chat, rest = _chat(
-            name.removeprefix(CHAT), options, "model", temperature=temperature, max_tokens=max_new_tokens
-        )
-        return called(ChatModelVLM, rest, "model", also=("chat",), chat=chat)
-    if name in {"bundled", "bundled-denoised"}:
-        bundled = called(BundledVLM, options, "model", temperature=temperature, device=device)
-        if name == "bundled":
-            return bundled
-        from guardrail.bundled.denoiser import denoised
-
-        return denoised(bundled)
     return called(
         TransformersVLM,
         options,
         "model",
         source=name,
-        revision=revision,
+        revision=model_revision,
         device=device,
         dtype=dtype,
         max_new_tokens=max_new_tokens,
@@ -136,15 +146,25 @@ def named_first(name: str | None, options: Options) -> Named | None:
     return Named(_FIRST, first) if isinstance(first, str) and is_named(first) else None
 
 
+def oracle_takes(name: str | None, options: Options) -> frozenset[str]:
+    """Return the settings that an oracle is made by, beside its options."""
+    by_chat = name == "equivalence" and options.get("by") == "chat"
+    return _ASKING.get("judge" if by_chat else name or "", frozenset())
+
+
 def known_model(name: str) -> str:
     """Return the name of a model, if settings could know it.
 
     Raises:
         ConfigurationError: they could not.
     """
-    if ":" in name and not (name.startswith(CHAT) or is_named(name) or Path(name).exists()):
+    if name in BUNDLED or Path(name).exists():
+        return name
+    if "/" not in name and (meant := did_you_mean(name, BUNDLED)):
+        raise ConfigurationError(f"there is no such model{meant}")
+    if ":" in name and not (name.startswith(CHAT) or is_named(name)):
         raise ConfigurationError(
-            "name bundled, bundled-denoised, a hub id or folder, a chat model as 'chat:provider:model', or your own as "
+            f"name {', '.join(BUNDLED)}, a hub id or folder, a chat model as 'chat:provider:model', or your own as "
             "'module:object', both Python names"
         )
     return name
@@ -158,8 +178,8 @@ def known_oracle(name: str) -> str:
     """
     if name not in _ORACLES and not is_named(name):
         raise ConfigurationError(
-            f"name one of {', '.join(_ORACLES)}; or your own, an ensemble for instance, as 'module:object', both "
-            "Python names"
+            f"name one of {', '.join(_ORACLES)}{did_you_mean(name, _ORACLES)}; or your own, an ensemble for instance, "
+            "as 'module:object', both Python names"
         )
     return name
 
@@ -286,6 +306,11 @@ def _chat(name: str, options: Options, setting: str, **defaults: object) -> tupl
         ) from None
 
 
+BUNDLED: Mapping[str, Callable[..., VisionLanguageModel]] = {
+    "bundled": _bundled,
+    "bundled-denoised": _bundled_denoised,
+}
+"""Bundled models, by name; they bring the oracle `bundled`. Keyword parameters are the settings that each takes."""
 _FIRST = "oracle_options.first"
 _ID = "id for LangChain, as 'openai:gpt-4o'"
 _ORACLES: dict[str, Callable[[Options, Asked], Oracle | RepresentativeOracle]] = {
@@ -300,3 +325,9 @@ _ORACLES: dict[str, Callable[[Options, Asked], Oracle | RepresentativeOracle]] =
     "equivalence": _equivalence,
 }
 """Oracles that settings know by name. An ensemble, whose members have options of their own, is made in Python."""
+_ASKING = {
+    "safeguard": frozenset({"oracle_model", "oracle_revision", "device", "dtype"}),
+    "judge": frozenset({"oracle_model"}),
+    "equivalence": frozenset({"oracle_model", "oracle_revision", "device"}),
+}
+"""The settings that oracles take which ask a model; the others take none."""

@@ -68,8 +68,8 @@ class ImageLimits:
     max_bytes: int = 20 * 2**20
     """Size of one file. 20 MiB is the most that large chat services take."""
     max_pixels: int = 40_000_000
-    """Width × height of one picture. 40 million pixels are 120 MB as RGB, about four times that while decoding, and
-    more than ten times what vision-language models look at."""
+    """Width × height of one picture. 40 million pixels are 120 MB as RGB, and more than ten times what vision-language
+    models look at. Until they are resized they take at most 500 MB, of WebP 800, of a JPEG in CMYK and scans 550."""
     max_side: int = 65_535
     """Width or height in pixels. 65 535, the most that JPEG and GIF can say, bounds the resize."""
     max_count: int = 8
@@ -104,6 +104,9 @@ class ImageLimits:
             )
 
 
+DEFAULT_LIMITS = ImageLimits()
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class InputImage:
     """A picture in canonical form. Immutable; equal to every image of the same pixels, whatever its source.
@@ -135,7 +138,7 @@ class InputImage:
         object.__setattr__(self, "pixels", np.ndarray(pixels.shape, np.uint8, base if ours else pixels.tobytes()))
 
     @classmethod
-    def load(cls, source: ImageSource, limits: ImageLimits = ImageLimits()) -> InputImage:
+    def load(cls, source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> InputImage:
         """Read one image.
 
         A string is a data URL if it begins with `data:`, after white space or not, else the path of a file. Code that
@@ -154,7 +157,7 @@ class InputImage:
         return taken if isinstance(taken, InputImage) else cls._from_file(taken, limits)
 
     @classmethod
-    def from_data_url(cls, url: str, limits: ImageLimits = ImageLimits()) -> InputImage:
+    def from_data_url(cls, url: str, limits: ImageLimits = DEFAULT_LIMITS) -> InputImage:
         """Read a data URL, base64 or percent-encoded, as browsers do, and nothing else.
 
         Of base64, white space and missing padding are allowed, as in the WHATWG standard; any other character
@@ -186,7 +189,9 @@ class InputImage:
                 raise ImageError("run-length compressed BMP files are not accepted; save it as PNG")
             plain = parts.plain and image.mode == "RGB"
             image.load()
-            return cls(canonical(image, parts.orientation, parts.canvas), kind.name, plain)
+            pixels = canonical(image, parts.orientation, parts.canvas)
+            del image  # it takes more than the pixels, which are copied once more
+            return cls(pixels, kind.name, plain)
         except (ImageTooLargeError, Image.DecompressionBombError) as error:  # Pillow's own limit, for WebP
             raise ImageTooLargeError(str(error)) from error
         except Exception as error:  # the decoders raise a dozen types on malformed files: fail closed on all
@@ -261,7 +266,9 @@ class InputImage:
         return type(self), (self.pixels, self.format, self.plain)  # unpickled arrays would be writeable
 
 
-def take_images(sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = ImageLimits()) -> tuple[Taken, ...]:
+def take_images(
+    sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = DEFAULT_LIMITS
+) -> tuple[Taken, ...]:
     """Read one image or several into what the caller cannot change any more; files are not decoded yet.
 
     Each is read before the next one is drawn, since an iterator may hand out one buffer, or one PIL image, again and
@@ -289,7 +296,7 @@ def take_images(sources: ImageSource | Iterable[ImageSource], limits: ImageLimit
 
 def load_images(
     sources: ImageSource | Iterable[ImageSource],
-    limits: ImageLimits = ImageLimits(),
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> tuple[InputImage, ...]:
     """Read one image or several: `take_images`, decoded.
 
@@ -309,7 +316,7 @@ def load_images(
 
 
 def keep_still(
-    sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = ImageLimits()
+    sources: ImageSource | Iterable[ImageSource], limits: ImageLimits = DEFAULT_LIMITS
 ) -> Iterable[ImageSource]:
     """Return sources that wait for `take_images` unchanged, at the price of copying memory, not of decoding.
 

@@ -13,6 +13,7 @@ from guardrail.certify.certificate import Certificate, Verdict
 from guardrail.certify.options import Smoothing
 from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.errors import ConfigurationError, ImageError
+from guardrail.images.files import SUFFIXES
 from guardrail.images.pictures import ImageSource, InputImage
 from guardrail.measuring.labelled_table import content_of, lines_of
 from guardrail.measuring.recall import EvaluationRecord, Label, Level, Outcome, tally
@@ -20,8 +21,6 @@ from guardrail.models.base import VisionLanguageModel
 from guardrail.oracles.base import ILLEGIBLE, Oracle, OracleTraits
 
 COLUMNS = ("image", "prompt", "label")
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-"""Files of a labelled folder that are images."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,13 @@ def read_labelled_images(source: Path, prompt: str | None = None) -> list[Labell
 
     Args:
         source: CSV file with the columns image (a path, relative to the file), prompt and label (harmful or
-            harmless); or a folder with such a `labels.csv`, or with folders `harmful` and `harmless` of images.
+            harmless); or a folder with such a `labels.csv`, or with folders `harmful` and `harmless` of images, which
+            are known by the ends of their names (`SUFFIXES` of `guardrail.images.files`; see `left_out`).
         prompt: for images without one of their own.
 
     Raises:
-        ConfigurationError: nothing there, a column is missing, a label is unknown, or an image has no prompt.
+        ConfigurationError: nothing there, a column or a listed image is missing, a label is unknown, or an image has no
+            prompt.
     """
     if not source.exists():
         raise ConfigurationError(f"there is no file or folder {source} with labelled images")
@@ -79,12 +80,26 @@ def _rows(table: Path, prompt: str | None) -> Iterator[LabelledImage]:
                 f"{table}, line {line}: needs an image, a prompt (or --prompt) and a label harmful or harmless, "
                 f"got image {image!r}, prompt {question!r}, label {label!r}"
             )
+        if not (table.parent / image).is_file():
+            raise ConfigurationError(f"{table}, line {line}: there is no image file {str(table.parent / image)!r}")
         yield LabelledImage(table.parent / image, question, "harmful" if label == "harmful" else "harmless")
+
+
+def left_out(source: Path) -> list[Path]:
+    """Return the files of a labelled folder, hidden ones aside, that are no images by their names, and not measured."""
+    if not source.is_dir() or (source / "labels.csv").is_file():
+        return []
+    files = (path for label in get_args(Label) for path in _files(source / label) if not path.name.startswith("."))
+    return [path for path in files if path.suffix.lower() not in SUFFIXES]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _folders(folder: Path, prompt: str | None) -> Iterator[LabelledImage]:
     for label in get_args(Label):
-        files = sorted(path for path in (folder / label).rglob("*") if path.suffix.lower() in SUFFIXES)
+        files = [path for path in _files(folder / label) if path.suffix.lower() in SUFFIXES]
         if files and prompt is None:
             raise ConfigurationError(f"the images in {folder} have no prompts: say what users ask with --prompt")
         yield from (LabelledImage(file, prompt or "", label) for file in files)
@@ -157,8 +172,9 @@ def evaluate(
         raise ConfigurationError("an evaluation needs at least one labelled image and one noise level")
     if OracleTraits.of(oracle).harmful.isdisjoint(oracle.classes):
         raise ConfigurationError(f"oracle {oracle.name} knows no harmful answers, only {oracle.classes}: use another")
-    _require_distinct(labelled)
-    digest = _digest(labelled)
+    hashes = [item.load().sha256 for item in labelled]
+    _require_distinct(labelled, hashes)
+    digest = _digest(labelled, hashes)
     levels, done = [], 0
     for smoothing in smoothings:
         classifier = SmoothedClassifier(model, oracle, smoothing)
@@ -182,15 +198,15 @@ def evaluate(
     return EvaluationRecord(model=model.name, oracle=oracle.name, data=data, data_sha256=digest, levels=tuple(levels))
 
 
-def _require_distinct(labelled: Sequence[LabelledImage]) -> None:
+def _require_distinct(labelled: Sequence[LabelledImage], hashes: Sequence[str]) -> None:
     """Refuse a picture that is listed twice with one prompt, under one label or under two.
 
     Raises:
         ConfigurationError: there is one.
     """
     seen: dict[tuple[str, str], int] = {}
-    for number, item in enumerate(labelled, 1):
-        first = seen.setdefault((item.load().sha256, item.prompt), number)
+    for number, (item, sha256) in enumerate(zip(labelled, hashes, strict=True), 1):
+        first = seen.setdefault((sha256, item.prompt), number)
         if first != number:
             raise ConfigurationError(
                 f"labelled images number {first} and {number} are the same picture with the same prompt "
@@ -198,7 +214,8 @@ def _require_distinct(labelled: Sequence[LabelledImage]) -> None:
             )
 
 
-def _digest(labelled: Sequence[LabelledImage]) -> str:
+def _digest(labelled: Sequence[LabelledImage], hashes: Sequence[str]) -> str:
     """Hash images, prompts and labels, whatever their order and file names."""
-    lines = sorted(f"{item.load().sha256} {item.label} {item.prompt!r}" for item in labelled)
+    pairs = zip(labelled, hashes, strict=True)
+    lines = sorted(f"{sha256} {item.label} {item.prompt!r}" for item, sha256 in pairs)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from guardrail.errors import ModelError
+from guardrail.errors import DEADLINE, ModelError
 from guardrail.models.base import Answer, DenoisedDraw, Draw, ModelWrapper, VisionLanguageModel, aanswer, past
 from guardrail.models.local.drawing import noisy_images
 
@@ -85,7 +85,7 @@ class DenoisedVLM(ModelWrapper):
         answers: list[Answer] = []
         for group in _groups(draws):
             if past(deadline):
-                answers += [Answer.failure("deadline")] * len(group)
+                answers += [Answer.failure(DEADLINE)] * len(group)
             else:
                 answers += self.model.answer(self._denoised(group), deadline)
         return answers
@@ -95,7 +95,7 @@ class DenoisedVLM(ModelWrapper):
         answers: list[Answer] = []
         for group in _groups(draws):
             if past(deadline):
-                answers += [Answer.failure("deadline")] * len(group)
+                answers += [Answer.failure(DEADLINE)] * len(group)
             else:
                 answers += await aanswer(self.model, await asyncio.to_thread(self._denoised, group), deadline)
         return answers

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self, cast
 
 from guardrail.callers import current_caller
-from guardrail.errors import ConfigurationError, ModelError, QueueFullError
+from guardrail.errors import DEADLINE, ConfigurationError, ModelError, QueueFullError
 from guardrail.models.base import Answer, Draw, ModelTraits, ModelWrapper, VisionLanguageModel, past
 
 
@@ -304,7 +304,7 @@ class Scheduler(ModelWrapper):
         """Fail the draws that have not begun; the others are waited for."""
         with self._changed:
             start = call.begun
-            call.fill(start, [Answer.failure("deadline")] * self._drop(call))
+            call.fill(start, [Answer.failure(DEADLINE)] * self._drop(call))
 
     def _fail(self, call: _Call, error: Exception) -> None:
         with self._changed, suppress(InvalidStateError):  # cancelled meanwhile
@@ -398,7 +398,7 @@ class Scheduler(ModelWrapper):
         elif past(call.deadline):
             with self._changed:
                 self._expire(call)
-                call.fill(part.start, [Answer.failure("deadline")] * len(part.draws))
+                call.fill(part.start, [Answer.failure(DEADLINE)] * len(part.draws))
             return True  # filled once: other parts of the call may still be with other replicas
         return call.future.done()
 

@@ -19,6 +19,11 @@ from guardrail.certify.certificate import Certificate
 from guardrail.request import CertificateKey
 from guardrail.stores.signing import Cause, RejectedEntryError, Signer
 
+CERTIFICATE_TTL = 86_400.0
+"""Seconds that a certificate is kept, unless somebody says otherwise: a day."""
+REDIS_TIMEOUT = 0.5
+"""Seconds to wait for Redis, unless somebody says otherwise."""
+
 
 @runtime_checkable
 class CertificateStore(Protocol):

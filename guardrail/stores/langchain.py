@@ -10,7 +10,7 @@ from langchain_core.stores import BaseStore
 from guardrail.certify.certificate import Certificate
 from guardrail.errors import ConfigurationError, StoreError
 from guardrail.request import CertificateKey
-from guardrail.stores.base import StoreStats, open_certificate, seal_certificate
+from guardrail.stores.base import CERTIFICATE_TTL, REDIS_TIMEOUT, StoreStats, open_certificate, seal_certificate
 from guardrail.stores.redis.connection import RedisConnection
 from guardrail.stores.signing import MAX_ENTRY, RejectedEntryError, Signed, Signer
 
@@ -28,7 +28,9 @@ class LangChainStore(Signed):
         ttl: seconds that a certificate is kept.
     """
 
-    def __init__(self, store: BaseStore[str, bytes], *, signer: Signer | None = None, ttl: float = 86_400.0) -> None:
+    def __init__(
+        self, store: BaseStore[str, bytes], *, signer: Signer | None = None, ttl: float = CERTIFICATE_TTL
+    ) -> None:
         if not isinstance(store, BaseStore):
             raise ConfigurationError(f"store must be a LangChain BaseStore[str, bytes], got {type(store).__name__}")
         if not ttl > 0:
@@ -96,7 +98,13 @@ class RedisByteStore(BaseStore[str, bytes]):
     """
 
     def __init__(
-        self, url: str, *, signer: Signer, ttl: float = 86_400.0, limit: int = MAX_ENTRY, timeout: float = 0.5
+        self,
+        url: str,
+        *,
+        signer: Signer,
+        ttl: float = CERTIFICATE_TTL,
+        limit: int = MAX_ENTRY,
+        timeout: float = REDIS_TIMEOUT,
     ) -> None:
         self.stats = StoreStats()
         self._connection = RedisConnection(url, timeout=timeout)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from guardrail.certify.certificate import Certificate
 from guardrail.errors import ConfigurationError
 from guardrail.request import CertificateKey
-from guardrail.stores.base import StoreStats
+from guardrail.stores.base import CERTIFICATE_TTL, StoreStats
 
 
 class MemoryStore:
@@ -20,7 +20,7 @@ class MemoryStore:
         ttl: seconds that a certificate is kept.
     """
 
-    def __init__(self, capacity: int = 10_000, ttl: float = 86_400.0) -> None:
+    def __init__(self, capacity: int = 10_000, ttl: float = CERTIFICATE_TTL) -> None:
         if capacity < 1 or not ttl > 0:
             raise ConfigurationError(f"capacity and ttl must be positive, got {capacity} and {ttl}")
         self.capacity = capacity

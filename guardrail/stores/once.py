@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from guardrail.callers import current_caller
 from guardrail.certify.certificate import Certificate
-from guardrail.errors import ModelError, OracleError
+from guardrail.errors import DEADLINE, ModelError, OracleError
 from guardrail.request import CertificateKey, Source
 from guardrail.stores.base import Lock, SharedLocks
 from guardrail.stores.outages import Outages
@@ -91,7 +91,7 @@ class OncePerKey:
         failure: Exception | None = None
         try:
             found = self._across_replicas(key, look, compute, give_up)
-            shared = found if found[0].stop_reason != "deadline" else None
+            shared = found if found[0].stop_reason != DEADLINE else None
         except (ModelError, OracleError) as error:
             caller = current_caller()
             failure = None if caller is not None and caller.cancelled else error  # to give up is one's own affair

@@ -13,7 +13,7 @@ from pydantic import Field
 from guardrail.certify.noise import NoiseStream
 from guardrail.certify.resize import resize
 from guardrail.errors import ImageError, ModelError
-from guardrail.images.pictures import ImageLimits, InputImage, load_images
+from guardrail.images.pictures import InputImage, load_images
 from guardrail.models.base import Draw, VisionLanguageModel
 from guardrail.prompts import Prompt
 from langchain_guardrail.content import Reader
@@ -52,7 +52,7 @@ class LocalChatModel(BaseChatModel):
         reader.messages(messages, whole=True)
         if reader.unchecked:
             raise ImageError(f"this model takes texts, and images in standard blocks: {'; '.join(reader.unchecked)}")
-        pictures = load_images(reader.images, ImageLimits())
+        pictures = load_images(reader.images)
         prompt = Prompt.of(reader.prompt, len(pictures))
         clean = tuple(resize(picture.pixels, self._size(picture)) for picture in pictures)
         self.vlm.check(prompt, [image.shape[:2] for image in clean])

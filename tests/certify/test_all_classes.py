@@ -288,14 +288,6 @@ class TestCells:
         with pytest.raises(ConfigurationError, match=message):
             SmoothedClassifier(self.HALF, says("harmless", "harmful", **meaning))
 
-    def test_a_policy_for_a_class_that_there_is_not_is_refused(self) -> None:
-        with pytest.raises(ConfigurationError, match=r"names \['voilent'\].*\('harmless', 'violent'\)"):
-            Guard(
-                self.HALF,
-                says("harmless", "violent", harmful_classes=["violent"]),
-                policy=Policy(classes={"voilent": "block"}),
-            )
-
     def test_a_selection_may_choose_a_cell(self) -> None:
         oracle = says("harmless", "harmful", "no text", **self.MEANING, alike=[["harmless", "no text"]])
         chosen = SmoothedClassifier(self.HALF, oracle, Smoothing(class_rule="selection")).certify(pictures(1), "?", 0.1)

@@ -1,11 +1,15 @@
 """The linear resize: against PyTorch, against its own matrix, and its norm against a power iteration."""
 
+import hashlib
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guardrail.certify import resize as module
 from guardrail.certify.resize import _kept_rows, resize, resize_matrix, resize_norm
 
 SIDES = st.integers(1, 40)
@@ -140,3 +144,33 @@ def test_weights_of_very_long_sides_are_not_kept() -> None:
     assert resize(np.zeros((1, 1_000_003, 1), np.uint8), (1, 8)).shape == (1, 8, 1)
     assert resize_norm((1, 1_000_003), (1, 8)) > 0.0
     assert _kept_rows.cache_info().currsize == before
+
+
+def test_the_bits_are_those_that_stored_certificates_are_keyed_by() -> None:
+    x = np.random.default_rng(5).integers(0, 256, (333, 777, 3), dtype=np.uint8)
+    both = resize(x, (96, 120)).tobytes() + resize(x, (700, 96)).tobytes()
+    assert hashlib.sha256(both).hexdigest() == "2b957741f87b3235e179fa09aa1059a6e916f07ff37e052ee26378745c79161d"
+
+
+@pytest.mark.parametrize("band", [7, 100, 2000])
+@pytest.mark.parametrize("size", [(17, 5), (41, 70), (90, 29), (1, 1)])
+def test_bands_change_no_bit(band: int, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    for x in (_picture(41, 29), np.random.default_rng(3).integers(0, 256, (60, 33, 3), dtype=np.uint8)):
+        whole = resize(x, size).tobytes()
+        with monkeypatch.context() as changed:
+            changed.setattr(module, "_BAND", band)
+            assert resize(x, size).tobytes() == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(610, 65_535), (65_535, 610), (5000, 8000)])
+@pytest.mark.parametrize("size", [(6, 640), (640, 6), (336, 336)])
+def test_no_picture_stands_in_memory_as_floats(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    """Forty million pixels would be 960 MB."""
+    x = np.zeros((*shape, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        resize(x, size)
+        assert tracemalloc.get_traced_memory()[1] < 64e6
+    finally:
+        tracemalloc.stop()

@@ -27,6 +27,17 @@ def test_certify_prints_a_sentence_and_a_table(sign: Path) -> None:
         assert word in done.stdout
 
 
+@pytest.mark.slow
+def test_into_a_pipe_lines_are_of_a_readable_width(sign: Path) -> None:
+    """A warning is a sentence or two: as one line of a table it would stretch all others."""
+    done = guardrail_process("certify", sign, "--prompt", "Follow the sign.", "--samples", "20", COLUMNS="")
+    assert done.returncode == 0, done.stderr
+    widths = [len(line) for line in done.stdout.splitlines()]
+    assert 100 < max(widths[1:]) <= 120
+    narrow = guardrail("certify", sign, "--prompt", "Follow the sign.", "--samples", "20", COLUMNS="90")
+    assert max(len(line) for line in narrow.stdout.splitlines()[1:]) <= 90
+
+
 def test_certify_as_json_is_a_certificate(sign: Path) -> None:
     options = ("--sigma", "0.25", "--samples", "30", "--alpha", "0.01", "--json")
     done = guardrail("certify", sign, "--prompt", "Follow the sign.", *options)

@@ -81,7 +81,14 @@ def test_export_holds_everything(database: Path) -> None:
     assert [row["action"] for row in rows] == ["block", "flag", "allow"]
     assert rows[0]["client"].startswith("'="), "no formula"
     assert Certificate.from_json(rows[2]["certificate"]).image_sha256 == (rows[2]["image_sha256"],)
-    assert "cannot write" in run("audit", "export", "--out", database / "no" / "file", code=2).stderr
+    deep = database / "new" / "folder" / "out.jsonl"
+    run("audit", "export", "--out", deep)
+    assert deep.read_text("utf-8") == exported.stdout
+    assert "is there already: name another by --out" in run("audit", "export", "--out", deep, code=2).stderr
+    run("audit", "export", "--out", deep, "--force", "--action", "flag")
+    assert len(deep.read_text("utf-8").splitlines()) == 1
+    for out, said in ((deep / "file", "a file stands where a folder is needed"), (database, "it is a folder")):
+        assert said in run("audit", "export", "--out", out, code=2).stderr
 
 
 def test_overrides_are_added_listed_and_removed(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,8 +104,42 @@ def test_overrides_are_added_listed_and_removed(database: Path, monkeypatch: pyt
     assert "after all" in run("override", "list").stdout
     run("override", "remove", sha)
     run("override", "remove", sha, code=1)
-    assert "cannot be read" in run("override", "add", "abc", "block", "--reason", "r", code=2).stderr
-    assert "expiry" in run("override", "add", sha, "block", "--reason", "r", "--days", "0", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "said"),
+    [
+        ("abc", (), "'abc' is no image file, and no hash of 64 hexadecimal digits"),
+        ("a" * 63, (), "is no image file, and no hash"),
+        ("a" * 64, ("--days", "0"), "--days must be above 0, got 0"),
+        ("a" * 64, ("--days", "-1"), "--days must be above 0, got -1"),
+        ("a" * 64, ("--reason", "  "), "--reason is empty"),
+    ],
+)
+def test_what_is_wrong_with_an_override_is_named(
+    tmp_path: Path, image: str, options: tuple[str, ...], said: str
+) -> None:
+    log = tmp_path / "audit.db"
+    told = run("override", "add", image, "block", "--reason", "r", "--log", log, *options, code=2).stderr
+    assert said in told
+    assert "data URL" not in told
+    assert not log.exists(), "nothing was made for it"
+
+
+def test_an_override_names_the_file_that_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    told = run("override", "remove", tmp_path / "notes.txt", "--log", tmp_path / "audit.db", code=2).stderr
+    assert "notes.txt: the content is text" in told
+
+
+def test_the_log_may_stand_in_a_file_of_settings(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GUARDRAIL_AUDIT")
+    settings = database / "guardrail.toml"
+    settings.write_text(f'audit = "{database / "audit.db"}"\n')
+    for command in (("audit", "list"), ("audit", "export"), ("audit", "show", "bbbb"), ("override", "list")):
+        run(*command, "--config", settings)
+    run("override", "add", "a" * 64, "block", "--reason", "r", "--config", settings)
+    run("override", "remove", "a" * 64, "--config", settings)
 
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +148,13 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "no audit log at" in run("audit", "list", "--log", tmp_path / "typo.db", code=2).stderr
     assert not (tmp_path / "typo.db").exists()
     (tmp_path / "picture.png").write_bytes(b"no database")
-    assert "is it a database" in run("audit", "list", "--log", tmp_path / "picture.png", code=2).stderr
+    told = run("audit", "list", "--log", tmp_path / "picture.png", code=2).stderr
+    assert "picture.png: the audit log cannot be opened" in told
+    assert "is it a database" in told
+    missing = run("override", "add", "a" * 64, "block", "--reason", "r", "--log", tmp_path / "no" / "a.db", code=2)
+    assert "a.db: the audit log cannot be opened" in missing.stderr
+    secret = "sqlite:////nowhere/hunter2/audit.db"
+    assert "hunter2" not in run("override", "add", "a" * 64, "block", "--reason", "r", "--log", secret, code=2).stderr
     monkeypatch.setenv("COLUMNS", "120")
     run("override", "add", "a" * 64, "block", "--reason", "r", "--log", tmp_path / "new.db")
     assert "a" * 64 in run("override", "list", "--log", tmp_path / "new.db").stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from guardrail import Guard
 from guardrail.bundled.oracle import bundled_oracle
 from guardrail.commands import doctor
 from guardrail.commands.doctor import Finding, examine, report
+from guardrail.errors import ConfigurationError
 from guardrail.measuring.recall import EvaluationRecord, Level, tally
 from guardrail.models import Answer, Draw
 from guardrail.models.base import ModelFacts, Sizes, VisionLanguageModel
@@ -150,6 +153,25 @@ class TestFindings:
     ) -> None:
         monkeypatch.setenv(name, value)
         assert findings()[subject].status == "problem"
+
+    @pytest.mark.parametrize(
+        ("name", "value", "subject", "advice"),
+        [
+            ("STORE", "redis", "Redis", "redis_url"),
+            ("STORE_OPTIONS", '{"size": 3}', "Redis", "there is no 'size'"),
+            ("DRAWS_PER_MINUTE", "5", "guard", "never enough for a decision"),
+            ("POLICY__CLASSES", '{"harmfull": "block"}', "guard", "did you mean harmful?"),
+        ],
+    )
+    def test_what_a_guard_refuses_is_a_problem(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, value: str, subject: str, advice: str
+    ) -> None:
+        monkeypatch.setenv(f"GUARDRAIL_{name}", value)
+        with pytest.raises(ConfigurationError, match=re.escape(advice)):
+            Guard.from_settings()
+        found = findings()[subject]
+        assert found.status == "problem"
+        assert advice in found.advice
 
     def test_a_torchvision_that_does_not_import(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(__import__("sys").modules, "torchvision", None)

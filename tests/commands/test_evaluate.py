@@ -56,18 +56,36 @@ class TestCommand:
             (tmp_path / label).mkdir()
         for item in bundled_signs(2):
             (tmp_path / item.label / "sign.png").write_bytes(item.load().png())
+        (tmp_path / "harmful" / "scan.tif").write_bytes(b"II*\0")
         options = ("--prompt", "Follow the sign.", "--samples", "10", "--denoise", "--json", "--out", tmp_path / "out")
         done = evaluate_command(tmp_path, *options)
         assert done.exit_code == 0, done.stderr
         record = EvaluationRecord.model_validate_json(done.stdout)
         assert record.model.startswith("sign-denoiser@")
         assert record.data == tmp_path.name
+        assert "left out 1 file(s)" in done.stderr
+        assert "scan.tif" in done.stderr
+
+    def test_a_missing_picture_is_found_before_the_model_is_loaded(self, tmp_path: Path) -> None:
+        (tmp_path / "labels.csv").write_text("image,prompt,label\ngone.png,?,harmful\n")
+        (tmp_path / "settings.toml").write_text('model = "no/such-model"\noracle = "refusal"\n')
+        done = evaluate_command(tmp_path, "--config", tmp_path / "settings.toml", "--out", tmp_path / "out")
+        assert done.exit_code == 2
+        assert "gone.png" in done.stderr
+        assert "no/such-model" not in done.stderr
 
     def test_a_folder_that_cannot_be_written_to_is_found_before_the_work(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         done = evaluate_command("--bundled", "2", "--out", tmp_path / "file" / "x")
         assert done.exit_code == 2
         assert "a file stands where a folder is needed" in done.stderr
+
+    def test_a_record_is_not_replaced_unasked(self, tmp_path: Path) -> None:
+        (tmp_path / "evaluation.json").write_text("hours of work")
+        done = evaluate_command("--bundled", "2", "--out", tmp_path)
+        assert done.exit_code == 2
+        assert "evaluation.json is there already: name another by --out, or replace it by --force" in done.stderr
+        assert (tmp_path / "evaluation.json").read_text() == "hours of work"
 
     @pytest.mark.parametrize("arguments", [[], ["nowhere", "--bundled", "3"], ["nowhere"]])
     def test_bad_input_is_one_clear_line(self, arguments: list[str]) -> None:

@@ -111,7 +111,10 @@ def test_json_and_judgements_from_elsewhere(tmp_path: Path) -> None:
     assert error.false_a_upper == clopper_pearson_upper(1, 31, 0.005), "a failed judgement is not a false A"
     assert error.labels is not None
     assert (error.labels.oracle, error.about) == ("judge/7", "benign")
-    told = evaluate(table, *where, *how, *STATED, "--out", tmp_path).stdout
+    again = evaluate(table, *where, *how, *STATED, "--out", tmp_path)
+    assert again.exit_code == 2
+    assert "oracle-error.json is there already" in again.stderr
+    told = evaluate(table, *where, *how, *STATED, "--out", tmp_path, "--force").stdout
     assert "1 judgements failed, and count as not called 'benign'" in " ".join(told.split())
 
 

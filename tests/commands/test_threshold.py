@@ -26,7 +26,9 @@ def test_the_command_writes_record_and_plot(tmp_path: Path) -> None:
     assert out.with_suffix(".png").stat().st_size > 10_000
     failed = guardrail("oracle", "threshold", pairs, "--model", "none", "--out", tmp_path)
     assert failed.returncode == 2
-    assert f"--out {tmp_path} cannot be a file" in failed.stderr
+    assert f"cannot write {tmp_path}: it is a folder" in failed.stderr
+    failed = guardrail("oracle", "threshold", pairs, "--model", "none", "--out", out)
+    assert "threshold.json is there already" in failed.stderr
     failed = guardrail("oracle", "threshold", pairs, "--model", "none", "--out", pairs / "threshold.json")
     assert failed.returncode == 2
     assert f"cannot write to folder {pairs}" in failed.stderr

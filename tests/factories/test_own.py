@@ -18,6 +18,7 @@ from guardrail.bundled.signs import draw_sign, sample_sign
 from guardrail.errors import ConfigurationError, GuardrailError, ModelError
 from guardrail.factories.own import called, is_named
 from guardrail.settings import Settings
+from guardrail.stores import MemoryStore
 
 ROOT = Path(__file__).parents[2]
 OWN = '''
@@ -249,12 +250,38 @@ def test_a_store_of_ones_own_signs_by_the_signing_keys(app: Path) -> None:
         ({"model": "my_parts:model", "device": "cpu", "dtype": "float32"}, "device, dtype cannot reach"),
         ({"model": "chat:openai:tiny", "batch_size": 2}, "batch_size cannot reach model = 'chat:openai:tiny'"),
         ({"oracle": "my_parts:ready", "oracle_model": "m", "oracle_revision": "v"}, "oracle_model, oracle_revision"),
+        ({"model": "bundled", "dtype": "float64", "model_revision": "v1"}, "model_revision, dtype cannot reach model"),
+        ({"model": "bundled-denoised", "max_new_tokens": 5}, "max_new_tokens cannot reach model = 'bundled-denoised'"),
+        ({"model": "bundled", "oracle": "judge", "oracle_model": "m", "dtype": "float64"}, "dtype cannot reach model"),
+        ({"oracle": "bundled", "oracle_model": "m"}, "oracle_model cannot reach oracle = 'bundled': leave it out"),
+        ({"oracle": "refusal", "oracle_revision": "v"}, "oracle_revision cannot reach oracle = 'refusal'"),
+        ({"oracle": "judge", "oracle_model": "m", "oracle_revision": "v"}, "oracle_revision cannot reach"),
+        (
+            {"oracle": "equivalence", "oracle_options": {"by": "chat"}, "oracle_model": "m", "oracle_revision": "v"},
+            "oracle_revision cannot reach oracle = 'equivalence'",
+        ),
+        ({"store": "memory", "redis_timeout": 5}, "redis_timeout cannot reach store = 'memory'"),
+        ({"store": "memory", "signing_keys": ["hunter2" * 3]}, "signing_keys cannot reach store = 'memory'"),
     ],
 )
 def test_settings_that_cannot_reach_a_part_are_refused(app: Path, given: dict[str, object], said: str) -> None:
     settings = Settings.model_validate({"app_dir": app, **given})
     make = {"model": Settings.make_model, "oracle": Settings.make_oracle, "store": Settings.make_store}
     assert said in complaint(settings, make[next(iter(given))])
+
+
+@pytest.mark.parametrize(
+    ("setting", "name", "meant"),
+    [("model", "bundeld", "bundled"), ("oracle", "safegaurd", "safeguard"), ("store", "reddis", "redis")],
+)
+def test_a_misspelt_name_is_told_what_it_may_have_meant(setting: str, name: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=rf"did you mean {meant}\?"):
+        Settings.model_validate({setting: name})
+
+
+def test_near_memory_needs_near_hits() -> None:
+    with pytest.raises(ConfigurationError, match="near_memory does nothing without near_refuse_within"):
+        Settings(near_memory=5).make_near(MemoryStore())
 
 
 def test_a_device_may_be_the_oracles(app: Path) -> None:
@@ -364,6 +391,7 @@ def test_a_module_that_fails_is_named_with_its_line(app: Path, content: str, sai
         ("oracle", "my-app:oracle"),
         ("oracle", "reufsal"),
         ("store", "mysql"),
+        ("model", "no:such:model"),
         ("store", "a:b:c"),
     ],
 )

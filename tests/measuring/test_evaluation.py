@@ -11,7 +11,8 @@ from PIL import Image
 
 from guardrail import Smoothing
 from guardrail.errors import ConfigurationError, ImageError
-from guardrail.measuring.evaluation import LabelledImage, bundled_signs, evaluate, read_labelled_images
+from guardrail.images.files import SUFFIXES
+from guardrail.measuring.evaluation import LabelledImage, bundled_signs, evaluate, left_out, read_labelled_images
 from guardrail.measuring.recall import NOT_MEASURED, EvaluationRecord, Level, Share, recall_statement, tally
 from guardrail.models import Answer, Draw
 from guardrail.models.base import Sizes
@@ -172,6 +173,29 @@ class TestReading:
             labelled = read_labelled_images(source, "?")
             assert [(item.prompt, item.label) for item in labelled] == [("Do it.", "harmful"), ("?", "harmless")]
             assert labelled[1].load().size == (4, 4)
+
+    def test_names_are_images_where_images_accept_them(self, folder: Path) -> None:
+        """A scan that nobody can decode must neither stop the run late nor be missing unnoticed."""
+        for name in ("b.TIF", "c.tiff", "d.heic", ".DS_Store"):
+            (folder / "harmful" / name).write_bytes(b"II*\0")
+        (folder / "harmful" / "folder.png").mkdir()
+        for suffix in sorted(SUFFIXES):
+            Image.new("RGB", (4, 4), "red").save(folder / "harmless" / f"as{suffix.upper()}", "PNG")
+        labelled = read_labelled_images(folder, "?")
+        assert len(labelled) == 2 + len(SUFFIXES)
+        for item in labelled:
+            item.load()
+        assert [path.name for path in left_out(folder)] == ["b.TIF", "c.tiff", "d.heic", "notes.txt"]
+
+    def test_a_listed_picture_that_is_missing_is_found_at_once(self, folder: Path) -> None:
+        table = folder / "labels.csv"
+        table.write_text("image,prompt,label\nharmful/a.png,?,harmful\nharmful/gone.png,?,harmful\n")
+        with pytest.raises(ConfigurationError, match=r"labels\.csv, line 3: there is no image file .*gone\.png"):
+            read_labelled_images(folder)
+        table.write_text("image,prompt,label\nharmful,?,harmful\n")
+        with pytest.raises(ConfigurationError, match="line 2"):
+            read_labelled_images(folder)
+        assert left_out(folder) == []
 
     @pytest.mark.parametrize(
         ("row", "complaint"),

@@ -175,7 +175,7 @@ def test_an_outage_of_redis_is_told_once_and_once_that_it_is_over(
     how: str, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = RedisStore(redis_server.url, signer=SIGNER, timeout=0.1)
-    near, budget = NearHits(index=NearIndex(shared=store.points())), DrawBudget(1000, store.buckets())
+    near, budget = NearHits(index=NearIndex(shared=store.points())), DrawBudget(100_000, store.buckets())
     options: dict[str, Any] = {"smoothing": SMOOTHING, "store": store, "near": near, "budget": budget}
     with Guard(HalfSpaceVLM(0.0), ORACLE, **options) as guard:
         guard.check(png(200), "?")

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from guardrail.commands import look
-from guardrail.commands.errors import clear_errors, output_folder
+from guardrail.commands.errors import Force, clear_errors, output_file, output_folder
 from guardrail.commands.settings import AppDir, Config, read_settings
 from guardrail.errors import ConfigurationError
 from guardrail.measuring.calibration import Calibration, Confusion, Kind, Measurement
@@ -80,6 +80,7 @@ def evaluate(  # noqa: PLR0917 - typer reads options from the signature
     config: Config = None,
     app_dir: AppDir = None,
     out: Annotated[Path, typer.Option(help="Folder for the record and the plot.")] = Path("guardrail-oracle"),
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
 ) -> None:
     """Measure how often an oracle errs, and write the bound that `GUARDRAIL_ORACLE_ERROR` names.
@@ -105,6 +106,7 @@ def evaluate(  # noqa: PLR0917 - typer reads options from the signature
         alpha = settings.smoothing.alpha / 2 if alpha_oracle is None else alpha_oracle
         if not 0.0 < alpha < 1.0:
             raise ConfigurationError(f"--alpha-oracle must lie strictly between 0 and 1, got {alpha}")
+        output_file(out / "oracle-error.json", replace=force)
         design = Design(
             certified_class=certified_class,
             kind=model,
@@ -115,7 +117,7 @@ def evaluate(  # noqa: PLR0917 - typer reads options from the signature
             estimate_missed=estimate_missed,
         )
         record = measure_and_show(
-            look.console(quiet=as_json),
+            look.console(quiet=as_json, whole_rows=True),
             labels,
             oracle_name or _oracle(settings, oracle),
             design,

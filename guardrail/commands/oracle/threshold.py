@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guardrail.commands import look
-from guardrail.commands.errors import clear_errors, output_folder
+from guardrail.commands.errors import Force, clear_errors, output_file
 from guardrail.errors import ConfigurationError
 from guardrail.measuring.labelled_pairs import LabelledPair, calibrate, read_pairs
 from guardrail.measuring.recall import Share
@@ -39,16 +39,15 @@ def threshold(  # noqa: PLR0917 - typer reads options from the signature
     out: Annotated[Path, typer.Option(help="Where to write the record; the plot goes beside it.")] = Path(
         "guardrail-threshold.json"
     ),
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
 ) -> None:
     """Choose from labelled pairs the similarity from which answers count as equivalent."""
     with clear_errors():
         if not 0.0 < most_false < 1.0:
             raise ConfigurationError(f"most_false must be between 0 and 1, got {most_false}")
-        if out.is_dir():
-            raise ConfigurationError(f"--out {out} cannot be a file for the record: choose another")
         labelled = read_pairs(pairs)  # before the model, which takes seconds to load
-        output_folder(out.parent)
+        output_file(out, replace=force)
         record = choose_and_show(
             look.console(quiet=as_json),
             SentenceEncoder(model, revision=revision, device=device),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guardrail.errors import ModelError, PromptError, PromptTooLongError, TooManyImagesError
+from guardrail.errors import DEADLINE, ModelError, PromptError, PromptTooLongError, TooManyImagesError
 from guardrail.models.base import Answer, Draw, ModelFacts, Sizes
 from guardrail.models.local.drawing import noisy_images
 from guardrail.models.local.encoding import PromptEncoder, Row
@@ -208,7 +208,7 @@ class TransformersVLM:
         longest = max((len(self._row(draw)["input_ids"]) for draw in draws), default=0) + self._max_new_tokens
         with self._lock:
             answers = self._batch_size.over(self._model, draws, longest, self._answer_batch, deadline)
-        return answers + [Answer.failure("deadline")] * (len(draws) - len(answers))
+        return answers + [Answer.failure(DEADLINE)] * (len(draws) - len(answers))
 
     @property
     def _dtype_name(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 from guardrail.errors import ConfigurationError, StoreError
+from guardrail.stores.base import REDIS_TIMEOUT
 from guardrail.stores.outages import Outages
 from guardrail.stores.redis.address import RedisAddress
 from guardrail.stores.redis.breaker import CircuitBreaker
@@ -37,7 +38,7 @@ class RedisConnection:
         ConfigurationError: redis is not installed, or the URL cannot be read, or has options that cannot work.
     """
 
-    def __init__(self, url: str, *, timeout: float = 0.5, max_connections: int = 128) -> None:
+    def __init__(self, url: str, *, timeout: float = REDIS_TIMEOUT, max_connections: int = 128) -> None:
         try:
             import redis
         except ImportError as error:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from guardrail.errors import StoreError
 from guardrail.request import CertificateKey
-from guardrail.stores.base import StoredPoint
+from guardrail.stores.base import CERTIFICATE_TTL, StoredPoint
 from guardrail.stores.outages import Outages
 from guardrail.stores.redis.connection import RedisConnection
 from guardrail.stores.signing import RejectedEntryError, Signer
@@ -50,7 +50,7 @@ class RedisPoints:
         connection: RedisConnection,
         signer: Signer,
         *,
-        ttl: float = 86_400.0,
+        ttl: float = CERTIFICATE_TTL,
         capacity: int = 10_000,
         max_bytes: int = 4 * 2**20,
     ) -> None:

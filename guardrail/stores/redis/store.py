@@ -8,7 +8,7 @@ import math
 from guardrail.certify.certificate import Certificate
 from guardrail.errors import ConfigurationError
 from guardrail.request import CertificateKey
-from guardrail.stores.base import StoreStats, open_certificate, seal_certificate
+from guardrail.stores.base import CERTIFICATE_TTL, REDIS_TIMEOUT, StoreStats, open_certificate, seal_certificate
 from guardrail.stores.redis.buckets import RedisBuckets
 from guardrail.stores.redis.connection import RedisConnection
 from guardrail.stores.redis.locks import RedisLock, acquire
@@ -50,8 +50,8 @@ class RedisStore(Signed):
         url: str,
         *,
         signer: Signer | None = None,
-        ttl: float = 86_400.0,
-        timeout: float = 0.5,
+        ttl: float = CERTIFICATE_TTL,
+        timeout: float = REDIS_TIMEOUT,
         lock_ttl: float = 5.0,
     ) -> None:
         if not (ttl > 0 and timeout > 0 and lock_ttl > 0):
