@@ -20,7 +20,7 @@ from guardrail.digests import digest_of
 from guardrail.errors import ConfigurationError, GuardrailError, PromptError
 from guardrail.images.pictures import ImageLimits, ImageSource, take_images
 from guardrail.models.base import Draw, ModelTraits, VisionLanguageModel, ask, past
-from guardrail.oracles.base import FAILED, Judgements, Oracle, SelectingOracle, fix, judges_afresh
+from guardrail.oracles.base import FAILED, Judgements, Oracle, OracleTraits, SelectingOracle, fix
 from guardrail.prompts import Prompt
 from guardrail.request import Request
 
@@ -41,8 +41,8 @@ class SmoothedClassifier:
     Raises:
         ConfigurationError: the oracle has no class to certify; or the oracle error was measured on another oracle, or
             on another model or population without `Smoothing.transfer`.
-        ContradictedAssumptionError: the oracle error assumes independent errors, and this oracle repeats its
-            judgement for an equal answer.
+        ContradictedAssumptionError: the oracle error assumes independent errors, and this oracle does not say that it
+            samples.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class SmoothedClassifier:
             self._rule = ClassRule.of(rule, classes, smoothing.alpha_draws, smoothing.certified_class)
         self.most_draws = smoothing.samples + (smoothing.selection_samples if self._rule is None else 0)
         """Draws that one certificate may take, those on which a class is selected included."""
-        self.repeats = ModelTraits.of(model).repeats_draws and not judges_afresh(oracle)
+        self.repeats = ModelTraits.of(model).repeats_draws and OracleTraits.of(oracle).repeats_judgements
         """Whether a request that is asked again gets the same draws and judgements; else asking is another chance."""
         check_price(smoothing, self.most_draws, model)
         check_oracle_error(smoothing, self._rule.tested if self._rule else (), oracle, model.name)
@@ -161,7 +161,8 @@ class SmoothedClassifier:
     def context(self, prompt: Prompt, target_radius: float | None = None) -> str:
         """Return the digest (SHA-256, hex) of everything but the images that the verdict depends on."""
         smoothing = self.smoothing.model_dump_json(exclude={"key"})
-        names = (self.model.name, self.oracle.name, smoothing, repr(target_radius))
+        judged = OracleTraits.of(self.oracle).judgements
+        names = (self.model.name, self.oracle.name, judged, smoothing, repr(target_radius))
         return digest_of(part.encode() for part in (str(CERTIFICATE_VERSION), prompt.digest, *names)).hex()
 
     def unreachable_target(self, target_radius: float | None = None) -> str | None:
@@ -178,8 +179,7 @@ class SmoothedClassifier:
     def _select(self, request: Request, deadline: float | None) -> Run:
         """Fix oracle, classes under test and bound; what is chosen from draws is chosen on draws of its own."""
         smoothing, oracle = self.smoothing, self.oracle
-        error = smoothing.oracle_error
-        judged = Judgements(remember=error is None or not error.assumes_independence)
+        judged = Judgements(NoiseStream.derive(self._key, request.digest, "oracle"))
         if self._rule is not None and isinstance(oracle, Oracle):
             return Run(oracle, Design.of(smoothing, self._rule, request.target_radius), judged)
         answers = ask(self.model, self.draws(request, range(smoothing.selection_samples), "selection"), deadline)

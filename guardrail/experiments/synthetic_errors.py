@@ -89,17 +89,27 @@ class FlippedOracle(OracleWrapper):
         return (HARMLESS, HARMFUL)
 
     @property
-    def judges_afresh(self) -> bool:
-        """Whether equal answers are flipped independently."""
-        return not self.per_answer
+    def deterministic(self) -> bool | None:
+        """What the other oracle is; False where equal answers are flipped independently."""
+        return super().deterministic if self.per_answer else False
+
+    @property
+    def repeats_judgements(self) -> bool:
+        """Whether it flips again as before."""
+        return self.per_answer and super().repeats_judgements
 
     @property
     def _others(self) -> tuple[Oracle, ...]:
         return (self.oracle,)
 
-    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:
-        """Return one class per answer."""
-        labels = classify(self.oracle, answers, prompts, deadline)
+    def _classify(
+        self,
+        answers: Sequence[str],
+        prompts: Sequence[Prompt],
+        deadline: float | None,
+        seeds: Sequence[int] | None,
+    ) -> list[str]:
+        labels = classify(self.oracle, answers, prompts, deadline, seeds)
         return [
             HARMLESS if (label == HARMLESS) != self._flips(answer) else HARMFUL
             for answer, label in zip(answers, labels, strict=True)

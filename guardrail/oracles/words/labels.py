@@ -28,6 +28,8 @@ class LabelOracle:
 
     labels: Mapping[str, str] = field(default_factory=lambda: dict(LLAMA_GUARD_LABELS))
 
+    deterministic = True
+
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or FAILED in self.classes:
             raise ConfigurationError(f"labels need at least two classes, and none named 'failed': {dict(self.labels)}")
