@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -15,8 +14,6 @@ from guardrail.certify.noise import NoiseStream
 from guardrail.errors import OracleError, raised_at
 from guardrail.models.base import Answer, close, whole_characters
 from guardrail.prompts import Prompt
-
-logger = logging.getLogger(__name__)
 
 JudgementKind = Literal["function", "afresh", "kept table"]
 """Whether equal answers are judged once, by an oracle that is a function; or each draw's answer by itself; or once, by
@@ -325,10 +322,8 @@ def samples(oracle: object) -> bool:
 
 
 def failure(what: str, error: Exception) -> OracleError:
-    """Return an error that says where one's own code failed; what the code said may hold secrets: it is logged."""
-    where = f"{what}: {type(error).__name__} at {raised_at(error)}"
-    logger.error("%s: %s", where, error)
-    return OracleError(where)
+    """Return an error that says where one's own code failed, and not what it said, which may hold secrets."""
+    return OracleError(f"{what}: {type(error).__name__} at {raised_at(error)}")
 
 
 def _until(function: Callable[..., object], deadline: float | None) -> dict[str, float | None]:
