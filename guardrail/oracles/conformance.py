@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from guardrail.certify.noise import NoiseStream
 from guardrail.errors import OracleError
 from guardrail.oracles.base import FAILED, Oracle, OracleTraits, SelectingOracle, classify, fix, is_failure
 from guardrail.prompts import Prompt
@@ -90,32 +91,28 @@ def check_oracle(
     if not isinstance(oracle, Oracle):
         oracle = fix(oracle, answers, prompt, deadline)
     name, traits, start = oracle.name, OracleTraits.of(oracle), time.monotonic()
+    stream = NoiseStream.derive(bytes(16), prompt.digest.encode(), "oracle")
     by_seed = traits.deterministic is not True and traits.repeats_judgements
 
     def ask(order: Sequence[int]) -> list[str]:
         """Return what is said of the answers at these places, asked about in one call."""
-        seeds = [i + 1 for i in order] if by_seed else None
+        seeds = [stream.sampling_seed(i) for i in order] if by_seed else None
         return classify(oracle, [answers[i] for i in order], [prompt] * len(order), deadline, seeds)
 
-    places = range(len(answers))
+    def changed(orders: Sequence[Sequence[int]]) -> int:
+        """Return how many answers get another class than at first."""
+        asked = ((i, label) for order in orders for i, label in zip(order, ask(order), strict=True))
+        return len({i for i, label in asked if _class(label) != _class(first[i])})
+
+    places, half = range(len(answers)), len(answers) // 2
     first = ask(places)
     ways: dict[str, list[Sequence[int]]] = {
         "twice": [places],
         "alone": [[i] for i in places],
-        "shuffled": [sorted(places, key=lambda i: (i % 3, -i))],
+        "shuffled": [[*places[half:], *reversed(places[:half])]],  # none in its own place
         "beside itself": [[*places, *reversed(places)]],
     }
-    differing = {
-        way: len(
-            {
-                i
-                for order in orders
-                for i, label in zip(order, ask(order), strict=True)
-                if _class(label) != _class(first[i])
-            }
-        )
-        for way, orders in ways.items()
-    }
+    differing = {way: changed(orders) for way, orders in ways.items()}
     judged = len(answers) + sum(len(order) for orders in ways.values() for order in orders)
     return OracleConformance(
         name,
