@@ -261,18 +261,18 @@ def classify(
     by_seed: Callable[..., list[str]] | None = getattr(oracle, "classify_draws", None)
     try:
         if seeds is None or by_seed is None:
-            labels = oracle.classify(texts, prompts, **_until(oracle.classify, deadline))
+            labels = list(oracle.classify(texts, prompts, **_until(oracle.classify, deadline)))
         else:
-            labels = by_seed(texts, prompts, seeds, **_until(by_seed, deadline))
+            labels = list(by_seed(texts, prompts, seeds, **_until(by_seed, deadline)))
     except OracleError:
         raise
     except Exception as error:
         raise failure(f"oracle {oracle.name} failed", error) from error
     if len(labels) != len(texts):
         raise OracleError(f"oracle {oracle.name} gave {len(labels)} labels for {len(texts)} answers")
-    strange = {label for label in labels if label not in oracle.classes and not is_failure(label)}
-    if strange:
-        raise OracleError(f"oracle {oracle.name} said {sorted(strange)}, its classes are {oracle.classes}")
+    said = {repr(x) for x in labels if not (isinstance(x, str) and (x in oracle.classes or is_failure(x)))}
+    if said:
+        raise OracleError(f"oracle {oracle.name} said {', '.join(sorted(said))}, its classes are {oracle.classes}")
     return labels
 
 

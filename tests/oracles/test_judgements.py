@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretBytes
 
 from guardrail import Guard, InputImage, Policy, SmoothedClassifier, Smoothing
+from guardrail.certify.assemble import slow_oracle
 from guardrail.certify.certificate import Certificate
 from guardrail.errors import OracleError
 from guardrail.models.base import Answer
@@ -90,9 +91,25 @@ def test_an_oracle_that_is_late_surfaces_as_such() -> None:
 def test_the_oracle_share_of_the_time_is_told() -> None:
     certificate = SmoothedClassifier(CoinVLM(1.0), Slow(0.05), Smoothing(key=KEY, samples=20)).certify(picture(), "?")
     assert certificate.oracle_time_share > 0.5
+    (warning,) = (said for said in certificate.warnings if said.startswith("the oracle took"))
+    assert f"{certificate.oracle_time_share:.0%} of the time" in warning
+    unwarned = tuple(said for said in certificate.warnings if said != warning)
+    assert certificate == certificate.model_copy(update={"warnings": unwarned}), (
+        "no clock makes two certificates differ"
+    )
+    assert certificate != certificate.model_copy(update={"warnings": ()})
     assert Certificate.from_json(certificate.to_json()) == certificate
     assert certificate.model_copy(update={"oracle_time_share": 0.0}) == certificate
     assert certificate.model_copy(update={"draws": 0}) != certificate
+
+
+@pytest.mark.parametrize(
+    ("share", "seconds", "warned"), [(0.51, 0.2, True), (0.5, 0.2, False), (0.99, 0.05, False), (1.0, 3.0, True)]
+)
+def test_more_than_half_of_the_time_is_warned_of_where_it_can_be_noticed(
+    share: float, seconds: float, warned: bool
+) -> None:
+    assert bool(list(slow_oracle(share, seconds))) is warned
 
 
 def test_half_of_the_judgements_failed_is_an_error_and_no_abstention() -> None:
