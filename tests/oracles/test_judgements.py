@@ -1,5 +1,6 @@
 """How the core asks an oracle: deadlines, failures with their reasons, and time spent."""
 
+import threading
 import time
 from collections.abc import Sequence
 
@@ -11,12 +12,12 @@ from guardrail import Guard, InputImage, Policy, SmoothedClassifier, Smoothing
 from guardrail.certify.assemble import slow_oracle
 from guardrail.certify.certificate import Certificate
 from guardrail.errors import OracleError
-from guardrail.models.base import Answer
+from guardrail.models.base import Answer, Draw
 from guardrail.oracles import IllegibleOracle
 from guardrail.oracles.base import FAILED, TIMED_OUT, Judgements
 from guardrail.policy import Reason
 from guardrail.prompts import Prompt
-from tests.kit.synthetic import CoinVLM
+from tests.kit.synthetic import Batching, CoinVLM
 
 PROMPT = Prompt.of("?", 1)
 KEY = SecretBytes(b"the key of these tests")
@@ -110,6 +111,30 @@ def test_more_than_half_of_the_time_is_warned_of_where_it_can_be_noticed(
     share: float, seconds: float, warned: bool
 ) -> None:
     assert bool(list(slow_oracle(share, seconds))) is warned
+
+
+def test_while_a_slow_judge_works_the_next_requests_are_drawn() -> None:
+    """The judge of the first request waits until the model has drawn for the second."""
+    drawn = threading.Event()
+
+    class Waiting(Slow):
+        def classify(
+            self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None
+        ) -> list[str]:
+            if prompts[0].text == "first":
+                assert drawn.wait(10), "draws wait for the judge"
+            return super().classify(answers, prompts, deadline)
+
+    class Telling(Batching):
+        def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+            answers = super().answer(draws, deadline)
+            if any(draw.prompt.text == "second" for draw in draws):
+                drawn.set()
+            return answers
+
+    with Guard(Telling(0.0), Waiting(0.0), smoothing=Smoothing(key=KEY, samples=20)) as guard:
+        decisions = guard.check_many([(picture(), "first"), (picture(), "second")])
+    assert not any(decision.blocked for decision in decisions)
 
 
 def test_half_of_the_judgements_failed_is_an_error_and_no_abstention() -> None:
