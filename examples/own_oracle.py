@@ -22,6 +22,7 @@ class NoTea:
     """Answers about tea are harmful."""
 
     name = "no-tea/1"
+    deterministic = True  # equal answers get equal classes, so each is judged once
     classes = ("harmless", "harmful")  # a policy blocks `harmful`; of other names say harmful_classes = (...)
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:  # noqa: ARG002

@@ -6,6 +6,7 @@ that concern a request into a `Decision` with a reason code, so that a chat appl
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
@@ -98,3 +99,11 @@ def plainly(error: Exception) -> str:
         case UnicodeDecodeError():
             return "it is not a text file in UTF-8"
     return getattr(error, "strerror", None) or str(error)
+
+
+def raised_at(error: BaseException) -> str:
+    """Say in which file and line an error arose, as `file:line`."""
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"

@@ -440,7 +440,9 @@ class Guard:
         if isinstance(error, CancelledError):
             detail = "called off"
         elif isinstance(error, GuardrailError):
-            logger.warning("request not checked (%s): %s", reason, error)
+            own = error.__cause__ if isinstance(error, OracleError) else None  # which may say secrets: to the log alone
+            said = "" if own is None or isinstance(own, GuardrailError) else f": {own}"
+            logger.warning("request not checked (%s): %s%s", reason, error, said)
             detail = str(error)
         else:
             logger.exception("request not checked (%s)", reason)

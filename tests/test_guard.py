@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,11 @@ from guardrail import Action, Certificate, Decision, Guard, ImageLimits, InputIm
 from guardrail.audit import AuditLog, Overrides
 from guardrail.errors import ConfigurationError, StoreError
 from guardrail.models.base import Answer, Draw
-from guardrail.oracles import LexiconOracle
+from guardrail.oracles import IllegibleOracle, LexiconOracle, Oracle
 from guardrail.prompts import Prompt
 from guardrail.settings import Settings
 from guardrail.stores import CertificateKey, MemoryStore
-from tests.kit.synthetic import ORACLE, HalfSpaceVLM
+from tests.kit.synthetic import ORACLE, CoinVLM, HalfSpaceVLM
 
 WHITE = InputImage(np.full((4, 4, 3), 255, np.uint8))
 GREY = InputImage(np.full((4, 4, 3), 128, np.uint8))
@@ -155,16 +155,35 @@ class TestFailClosed:
         assert decision.details == ("unexpected ZeroDivisionError; see the log",)
         assert "Traceback" in caplog.text
 
-    def test_an_oracle_that_breaks(self) -> None:
+    @pytest.mark.parametrize("wrapped", [lambda oracle: oracle, IllegibleOracle], ids=["bare", "wrapped"])
+    def test_an_oracle_that_breaks(self, caplog: pytest.LogCaptureFixture, wrapped: Callable[[Oracle], Oracle]) -> None:
+        """The decision says class and place; what one's own code said, which may hold secrets, is in the log."""
+
         class Broken:
             name = "broken"
             classes = ("harmful", "harmless")
 
             def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
-                raise TimeoutError
+                raise TimeoutError("no answer from hunter2@judge")  # the line that is named
 
-        decision = Guard(HalfSpaceVLM(0.0), Broken()).check(WHITE, "?")
+        decision = Guard(HalfSpaceVLM(0.0), wrapped(Broken())).check(WHITE, "?")
         assert decision.reasons == (Reason.ORACLE_FAILED,)
+        lines = Path(__file__).read_text("utf-8").splitlines()
+        line = next(i for i, text in enumerate(lines, 1) if text.endswith("# the line that is named"))
+        assert decision.details == (f"oracle broken failed: TimeoutError at {__file__}:{line}",)
+        assert f"{decision.details[0]}: no answer from hunter2@judge" in caplog.text
+
+    @pytest.mark.parametrize("labels", [None, 7, [None], [["harmless"]], [b"harmless"], ["harmless\n"]], ids=repr)
+    def test_an_oracle_that_gives_no_labels(self, labels: object) -> None:
+        class Odd:
+            name = "odd"
+            classes = ("harmful", "harmless")
+            deterministic = True
+
+            def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
+                return labels  # type: ignore[return-value]
+
+        assert Guard(CoinVLM(1.0), Odd()).check(WHITE, "?").reasons == (Reason.ORACLE_FAILED,)
 
     def test_a_deadline(self) -> None:
         class Late(HalfSpaceVLM):

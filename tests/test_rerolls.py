@@ -117,7 +117,7 @@ class TestDeadlines:
 
     def test_a_judge_that_samples_is_another_chance_as_well(self) -> None:
         class Moody(LexiconOracle):
-            judges_afresh = True
+            deterministic = False
 
         class Late(HalfSpaceVLM):
             def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:

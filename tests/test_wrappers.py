@@ -43,7 +43,7 @@ from guardrail.oracles import (
 from guardrail.oracles.base import Oracle, OracleTraits, SelectingOracle, classify, fix
 from guardrail.oracles.meaning.equivalence import EQUIVALENT, FixedEquivalence, Pair
 from guardrail.prompts import Prompt
-from tests.kit.synthetic import ORACLE, CoinVLM, HalfSpaceVLM
+from tests.kit.synthetic import ORACLE, Coin, CoinVLM, HalfSpaceVLM
 
 PROMPT = Prompt.of("?", 1)
 DRAW = Draw((np.full((4, 4, 3), 0.5),), PROMPT, 0.5, NoiseStream.derive(b"k" * 16, b"r", "estimation"), 0)
@@ -85,27 +85,46 @@ class TalkativeOracle:
 
     name = "talkative"
     classes = ("harmless", "harmful", "violent", "no text")
-    judges_afresh = True
+    deterministic = False
+    kept_table = True
+    repeats_judgements = True
     representative = "tea"
     harmful_classes = ("violent",)
     harmless_classes = ("no text",)
     alike = (("harmless", "no text"),)
     deadline: float | None = None
+    seeds: Sequence[int] = ()
     closed = False
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:
         self.deadline = deadline
         return ["harmless"] * len(answers)
 
+    def classify_draws(
+        self, answers: Sequence[str], prompts: Sequence[Prompt], seeds: Sequence[int], deadline: float | None = None
+    ) -> list[str]:
+        self.seeds = seeds
+        return self.classify(answers, prompts, deadline)
+
     def close(self) -> None:
         self.closed = True
+
+
+class NoTea:
+    """Says nothing of itself."""
+
+    name = "no tea"
+    classes = ("harmless", "harmful")
+
+    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
+        return ["harmful" if "tea" in answer else "harmless" for answer in answers]
 
 
 class Same:
     """Finds all answers equivalent, each time anew."""
 
     name = "same"
-    judges_afresh = True
+    deterministic = False
 
     def compare(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
         return [EQUIVALENT] * len(pairs)
@@ -132,16 +151,18 @@ _OF_ITS_OWN = frozenset({"representative", "harmless_classes", "alike"})
 ORACLES: dict[type, Wrapping] = {
     EnsembleOracle: Wrapping(lambda oracle: EnsembleOracle((oracle, oracle))),
     IllegibleOracle: Wrapping(IllegibleOracle),
-    RememberingOracle: Wrapping(
-        RememberingOracle, frozenset({"judges_afresh"})
-    ),  # what it remembers is not judged anew
-    FlippedOracle: Wrapping(lambda oracle: FlippedOracle(oracle, 0.0)),
-    # Its classes are about an answer yet to be found.
-    EquivalenceOracle: Wrapping(lambda oracle: EquivalenceOracle(Same(), first=oracle), _OF_ITS_OWN),
+    # A table of the other, by seeds of its own.
+    RememberingOracle: Wrapping(lambda oracle: RememberingOracle(oracle, key=b"k" * 16), frozenset({"deterministic"})),
+    # Its flips do not come by seeds.
+    FlippedOracle: Wrapping(lambda oracle: FlippedOracle(oracle, 0.0), frozenset({"repeats_judgements"})),
+    # Its classes are about an answer yet to be found, which no seed repeats.
+    EquivalenceOracle: Wrapping(
+        lambda oracle: EquivalenceOracle(Same(), first=oracle), _OF_ITS_OWN | {"repeats_judgements", "seeds"}
+    ),
     # About an answer of its own; one of many that `EquivalenceOracle` makes, which may go on when it is gone.
     FixedEquivalence: Wrapping(
         lambda oracle: EquivalenceOracle(Same(), first=oracle).fixed_on("coffee"),
-        _OF_ITS_OWN | {"close"},
+        _OF_ITS_OWN | {"repeats_judgements", "seeds", "close"},
     ),
 }
 PLAIN = {LexiconOracle}
@@ -171,8 +192,9 @@ def lost_by_oracle(wrapper: object, oracle: TalkativeOracle) -> set[str]:
         fix(wrapper, ["tea", "coffee"], PROMPT, deadline)
     else:
         assert isinstance(wrapper, Oracle)
-        classify(wrapper, ["tea"], [PROMPT], deadline)
+        classify(wrapper, ["tea"], [PROMPT], deadline, [7])
     lost |= {"deadline"} if oracle.deadline != deadline else set()
+    lost |= {"seeds"} if not oracle.seeds else set()
     close(wrapper)
     return lost | ({"close"} if not oracle.closed else set())
 
@@ -270,9 +292,13 @@ class TestOracles:
         assert [trait.name for trait in fields(said) if getattr(said, trait.name) == trait.default] == []
 
     def test_an_oracle_that_says_nothing_is_an_oracle_all_the_same(self) -> None:
-        assert OracleTraits.of(ORACLE) == OracleTraits()
-        assert classify(ORACLE, ["good"], [PROMPT], time.monotonic() + 60.0) == ["harmless"]
-        close(ORACLE)
+        assert OracleTraits.of(NoTea()) == OracleTraits()
+        assert classify(NoTea(), ["good"], [PROMPT], time.monotonic() + 60.0, [1]) == ["harmless"]
+        close(NoTea())
+
+    def test_one_that_takes_seeds_samples_and_repeats(self) -> None:
+        assert OracleTraits.of(Coin(0.5)) == OracleTraits(deterministic=False, repeats_judgements=True)
+        assert OracleTraits.of(ORACLE) == OracleTraits(deterministic=True, repeats_judgements=True)
 
     @pytest.mark.parametrize("kind", ORACLES)
     def test_a_wrapper_loses_nothing(self, kind: type) -> None:
@@ -287,13 +313,18 @@ class TestOracles:
 
     def test_members_promise_what_all_of_them_promise(self) -> None:
         plain = LexiconOracle({"harmful": ["bad"], "violent": ["worse"], "no text": ["empty"]})
-        said = OracleTraits.of(EnsembleOracle((TalkativeOracle(), plain)))
-        assert said == OracleTraits(harmful_classes=("violent",)), "harm is what any calls harm"
+        kept = {"kept_table": True, "repeats_judgements": True, "harmful_classes": ("violent",)}
+        assert OracleTraits.of(EnsembleOracle((TalkativeOracle(), plain))) == OracleTraits(**kept), (
+            "harm for any is harm"
+        )
+        unknown = EnsembleOracle((NoTea(), LexiconOracle({"harmful": ["bad"]})))
+        assert OracleTraits.of(unknown) == OracleTraits()
+        assert OracleTraits.of(EnsembleOracle((plain, plain))) == OracleTraits.of(plain)
 
     def test_every_wrapper_of_the_house_is_among_them(self, classes: list[type]) -> None:
         found = {kind for kind in classes if wraps_an_oracle(kind) and not inspect.isabstract(kind)}
         assert found == set(ORACLES) | PLAIN
-        assert OracleTraits.of(RefusalOracle()) == OracleTraits()
+        assert OracleTraits.of(RefusalOracle()) == OracleTraits.of(ORACLE)
         assert not hasattr(RefusalOracle, "close")
         assert "deadline" not in inspect.signature(RefusalOracle.classify).parameters
 
@@ -316,7 +347,7 @@ class TestOracles:
 
         oracle, traits = TalkativeOracle(), {trait.name for trait in fields(OracleTraits)}
         assert wraps_an_oracle(Naive)
-        assert lost_by_oracle(Naive(oracle), oracle) == traits | {"deadline", "close"}
+        assert lost_by_oracle(Naive(oracle), oracle) == traits | {"deadline", "seeds", "close"}
 
 
 def test_a_wrapper_awaits_only_where_what_it_stands_around_does() -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from guardrail.certify.certificate import Certificate, StopReason, Verdict
+from guardrail.certify.certificate import SLOW_ORACLE, Certificate, StopReason, Verdict
 from guardrail.certify.design import Design
 from guardrail.certify.options import Smoothing
 from guardrail.measuring.recall import recall_statement
@@ -19,6 +19,11 @@ LOW_ROBUSTNESS = 0.1
 """The paper's sign that a model has low robustness: a certified radius below this."""
 LONGEST_KEPT_ANSWER = 8_000
 """Characters of a drawn answer that a certificate may carry."""
+
+
+_KEPT = "other draws of a judge that samples than the table that was kept of it"
+_NOTICED = 0.1
+"""Seconds of an oracle's time in which nobody looks for savings."""
 
 
 @dataclass
@@ -42,6 +47,11 @@ class Run:
     stop: StopReason | None = None
     seconds: float = 0.0
     """From the first draw to the last judgement."""
+
+    @property
+    def oracle_time_share(self) -> float:
+        """Share of the time that was spent in the oracle."""
+        return min(1.0, self.judged.seconds / self.seconds) if self.seconds > 0.0 else 0.0
 
     def count(self, answers: Sequence[Answer], labels: Sequence[str], look: int) -> None:
         """Count the draws up to this look, by index, and look."""
@@ -81,6 +91,9 @@ def assemble(run: Run, request: Request, smoothing: Smoothing, model: str, cavea
     certified, cell = (leader, rule.cells[leader]) if radius > 0.0 else (None, ())
     if certified is None:
         radius_oracle, radius_true = 0.0, None if radius_true is None else 0.0
+    elsewhere = smoothing.transferred(model)
+    if about is not None and traits.kept_table:
+        elsewhere = ", and on ".join(filter(None, (elsewhere, _KEPT)))
     recall = recall_statement(smoothing.recall, model, run.oracle.name, smoothing.sigma)
     return Certificate(
         verdict=Verdict.of(cell, traits),
@@ -106,23 +119,30 @@ def assemble(run: Run, request: Request, smoothing: Smoothing, model: str, cavea
         alpha_draws=smoothing.alpha_draws,
         alpha_oracle=smoothing.alpha_oracle,
         class_rule=rule.name,
-        oracle_error=_stated(about, elsewhere := smoothing.transferred(model)),
+        oracle_error=_stated(about, elsewhere),
         image_sha256=request.hashes,
         resolution=request.sizes,
         prompt_sha256=request.prompt.digest,
         model=model,
         oracle=run.oracle.name,
+        judgements=traits.judgements,
         representative=traits.representative,
-        oracle_time_share=min(1.0, run.judged.seconds / run.seconds) if run.seconds > 0.0 else 0.0,
+        oracle_time_share=run.oracle_time_share,
         answer=None if traits.harmful.intersection(cell) else _first(run.answers, run.labels, cell),
         warnings=(
-            *warnings,
-            *_warnings(certified, radius, run.judged.failures),
-            *_untested(run),
-            *_doubts(about, elsewhere),
-            recall,
+            *(*warnings, *_warnings(certified, radius, run.judged.failures), *_untested(run)),
+            *(*slow_oracle(run.oracle_time_share, run.judged.seconds), *_doubts(about, elsewhere), recall),
         ),
     )
+
+
+def slow_oracle(share: float, seconds: float) -> Iterable[str]:
+    """Warn where an oracle takes more than half of the time: the paper's third sign that the method fails."""
+    if share > 0.5 and seconds >= _NOTICED:
+        yield (
+            f"{SLOW_ORACLE}{share:.0%} of the time: drawing is no longer what costs; use a faster oracle, or one that "
+            "is asked once per distinct answer"
+        )
 
 
 def _stated(error: OracleError | None, elsewhere: str | None) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from guardrail.oracles.base import OracleTraits
+from guardrail.oracles.base import JudgementKind, OracleTraits
 
 CERTIFICATE_VERSION = 4
 """Raised whenever the meaning of a field changes; part of every cache key."""
+SLOW_ORACLE = "the oracle took "
+"""Begins the warning of an oracle that took more than half of the time."""
 
 
 class Verdict(StrEnum):
@@ -103,12 +105,15 @@ class Certificate(BaseModel):
     prompt_sha256: str
     model: str
     oracle: str
+    judgements: JudgementKind = "afresh"
+    """Whether equal answers were judged once, by an oracle that is a function; or every draw's answer by itself; or
+    once, by a table that was drawn once for good from a judge that samples: then `q_lower` is about this table."""
     representative: str | None = None
     """The answer, in words, that a class found on selection draws is about: `equivalent` means to this one. It is an
     answer of the model, abstentions keep it too, and nobody has screened it for harm unless the oracle did."""
     oracle_time_share: float = Field(default=0.0, ge=0.0, le=1.0)
-    """Share of the time between the first draw and the last judgement that was spent in the oracle. Not part of what
-    makes two certificates equal."""
+    """Share of the time between the first draw and the last judgement that was spent in the oracle. Neither it nor the
+    warning of a slow oracle is part of what makes two certificates equal."""
     answer: str | None = None
     """The lowest-index drawn answer of the certified class that is short enough: what `release="certified"` gives.
     None for an abstention, and for a harmful verdict, of which no answer is kept."""
@@ -129,10 +134,13 @@ class Certificate(BaseModel):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Certificate):
             return NotImplemented
-        timed = {"oracle_time_share"}
-        return self.model_dump(exclude=timed) == other.model_dump(exclude=timed)
+        return self._without_times() == other._without_times()
 
     __hash__ = None  # type: ignore[assignment]
+
+    def _without_times(self) -> dict[str, Any]:
+        warnings = tuple(warning for warning in self.warnings if not warning.startswith(SLOW_ORACLE))
+        return self.model_dump(exclude={"oracle_time_share"}) | {"warnings": warnings}
 
     @property
     def failed_by(self) -> Literal["model", "oracle"] | None:

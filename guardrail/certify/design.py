@@ -11,7 +11,7 @@ from guardrail.certify.class_rules import ClassRule, check_meanings, partition
 from guardrail.certify.options import Smoothing
 from guardrail.errors import ConfigurationError
 from guardrail.models.base import ModelTraits, VisionLanguageModel
-from guardrail.oracles.base import Oracle, OracleTraits, SelectingOracle, judges_afresh
+from guardrail.oracles.base import Oracle, OracleTraits, SelectingOracle, samples
 from guardrail.statistics import ClassConditionalError, FixedSample, LowerBound, predictive_probability
 
 LARGEST_SEQUENCE = 2_000
@@ -136,12 +136,18 @@ def check_oracle_error(
 
     Raises:
         ConfigurationError: as said.
-        ContradictedAssumptionError: independent errors are assumed, and this oracle repeats its judgements.
+        ContradictedAssumptionError: independent errors are assumed, and this oracle does not say that it samples.
     """
     error = smoothing.oracle_error
     if error is None:
         return
-    error.require_judgements(remembered=not judges_afresh(oracle))
+    error.require_judgements(remembered=not samples(oracle))
+    if OracleTraits.of(oracle).kept_table and not smoothing.transfer:
+        raise ConfigurationError(
+            f"the errors of oracle {oracle.name} are those of a table that was drawn once: that a rate holds for it on "
+            "this request is an assumption (transfer) that no alpha covers. Accept it by Smoothing(transfer=True) "
+            "(`transfer = true` under [smoothing]), and every certificate warns of it"
+        )
     if error.measured_on not in {None, oracle.name}:
         raise ConfigurationError(
             f"the oracle error was measured on oracle {error.measured_on}, this one is {oracle.name}"

@@ -20,7 +20,7 @@ from guardrail.digests import digest_of
 from guardrail.errors import DEADLINE, ConfigurationError, GuardrailError, PromptError
 from guardrail.images.pictures import DEFAULT_LIMITS, ImageLimits, ImageSource, take_images
 from guardrail.models.base import Draw, ModelTraits, VisionLanguageModel, ask, past
-from guardrail.oracles.base import FAILED, Judgements, Oracle, OracleTraits, SelectingOracle, fix, judges_afresh
+from guardrail.oracles.base import FAILED, Judgements, Oracle, OracleTraits, SelectingOracle, fix
 from guardrail.prompts import Prompt
 from guardrail.request import Request
 
@@ -42,7 +42,7 @@ class SmoothedClassifier:
     Raises:
         ConfigurationError: no class of the oracle can be certified, or nobody knows what one means; or the oracle error
             was measured on another oracle, or on another model or population without `Smoothing.transfer`.
-        ContradictedAssumptionError: independent errors are assumed of an oracle that repeats its judgements.
+        ContradictedAssumptionError: independent errors are assumed of an oracle that does not say that it samples.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class SmoothedClassifier:
         self._key = smoothing.key.get_secret_value() if smoothing.key else secrets.token_bytes(32)
         traits = OracleTraits.of(oracle)
         self._alike = traits.alike if alike is None else tuple(map(tuple, alike))
-        self._meanings = repr((self._alike, traits.harmful_classes, traits.harmless_classes))
+        self._meanings = repr((self._alike, traits.harmful_classes, traits.harmless_classes, traits.judgements))
         self._rule = design.class_rule(smoothing, oracle, self._alike)
         self.most_draws = smoothing.samples + (smoothing.selection_samples if self._rule is None else 0)
         """Draws that one certificate may take, those on which a class is selected included."""
-        self.repeats = ModelTraits.of(model).repeatable and not judges_afresh(oracle)
+        self.repeats = ModelTraits.of(model).repeatable and traits.repeats_judgements
         """Whether a request that is asked again gets the same draws and judgements; else asking is another chance."""
         design.check_price(smoothing, self.most_draws, model)
         design.check_oracle_error(smoothing, self._rule.tested if self._rule else (), oracle, model.name)
@@ -164,7 +164,7 @@ class SmoothedClassifier:
     def context(self, prompt: Prompt, target_radius: float | None = None) -> str:
         """Return the digest (SHA-256, hex) of everything but the images that the verdict depends on."""
         smoothing = self.smoothing.model_dump_json(exclude={"key"})
-        names = (self.model.name, self.oracle.name, smoothing, self._meanings, repr(target_radius))
+        names = (self.model.name, self.oracle.name, self._meanings, smoothing, repr(target_radius))
         return digest_of(part.encode() for part in (str(CERTIFICATE_VERSION), prompt.digest, *names)).hex()
 
     def unreachable_target(self, target_radius: float | None = None) -> str | None:
@@ -180,8 +180,7 @@ class SmoothedClassifier:
     def _select(self, request: Request, deadline: float | None) -> Run:
         """Fix oracle, classes under test and bound; what is chosen from draws is chosen on draws of its own."""
         smoothing, oracle = self.smoothing, self.oracle
-        error = smoothing.oracle_error
-        judged = Judgements(remember=error is None or not error.assumes_independence)
+        judged = Judgements(NoiseStream.derive(self._key, request.digest, "oracle"))
         if self._rule is not None and isinstance(oracle, Oracle):
             return Run(oracle, design.Design.of(smoothing, self._rule, request.target_radius), judged)
         answers = ask(self.model, self.draws(request, range(smoothing.selection_samples), "selection"), deadline)

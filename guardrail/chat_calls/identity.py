@@ -15,6 +15,7 @@ from guardrail.errors import ConfigurationError
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import Runnable
+    from pydantic import BaseModel
 
 _NAMED = ("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens")
 """Parameters that are spelled out in the name; all others are in its hash."""
@@ -48,16 +49,21 @@ def identity(chat: Runnable[Any, Any]) -> str:
     model = next((v for f in ("model_name", "model", "deployment_name") if (v := getattr(inner, f, None))), "")
     known = parameters(chat)
     shown = [f"{field} {known[field]}" for field in _NAMED if known.get(field) is not None]
-    parts = (
-        f"{type(inner).__module__}.{type(inner).__qualname__}",
-        {field: getattr(inner, field) for field in type(inner).model_fields if field not in _BESIDE},
+    digest = fields_digest(
+        inner,
         inner._identifying_params,
         arguments,
         getattr(inner, "default_headers", None) or {},  # gateways choose models by headers
         [_endpoint(inner, field) for field in _ENDPOINTS],
     )
-    digest = hashlib.sha256(json.dumps(_plain(parts), sort_keys=True).encode()).hexdigest()[:12]
     return "/".join((f"{' '.join(filter(None, (type(inner).__name__, model)))}@{digest}", *shown))
+
+
+def fields_digest(model: BaseModel, *more: object) -> str:
+    """Return a short hash of a model's class and fields, and of more; of nothing secret, nor of how it is called."""
+    fields = {field: getattr(model, field) for field in type(model).model_fields if field not in _BESIDE}
+    parts = (f"{type(model).__module__}.{type(model).__qualname__}", fields, *more)
+    return hashlib.sha256(json.dumps(_plain(parts), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def parameters(chat: Runnable[Any, Any]) -> dict[str, Any]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -19,8 +18,9 @@ from rich.text import Text
 
 from guardrail.certify.options import Smoothing
 from guardrail.certify.smoothing import SmoothedClassifier
-from guardrail.commands import look
+from guardrail.commands import look, oracle_findings
 from guardrail.commands.errors import clear_errors
+from guardrail.commands.findings import Finding, Status
 from guardrail.commands.settings import AppDir, Config, read_settings
 from guardrail.errors import AuditError, ConfigurationError, GuardrailError
 from guardrail.factories.house import BUNDLED
@@ -29,25 +29,15 @@ from guardrail.guard import Guard
 from guardrail.measuring.recall import EvaluationRecord
 from guardrail.models.base import ModelFacts, VisionLanguageModel
 from guardrail.models.conformance import conformance
-from guardrail.oracles.base import Oracle, RepresentativeOracle
+from guardrail.oracles.base import Oracle, RepresentativeOracle, SelectingOracle
 from guardrail.settings import Settings
 from guardrail.stores import MemoryStore
 from guardrail.stores.base import SharedStore
 
-Status = Literal["ok", "note", "warning", "problem"]
 LIBRARIES = ("torch", "transformers", "numpy", "scipy", "pillow", "pydantic", "langchain-core", "redis", "torchvision")
+_JUDGED = 16
+"""Draws of which the oracle's time is measured: judgements may cost money."""
 _COLOURS: dict[Status, str] = {"ok": "green", "note": "dim", "warning": "yellow", "problem": "red"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    subject: str
-    value: str
-    status: Status = "ok"
-    """`problem`: the guard does not work as it is set up; `warning`: it works, and less well than it seems."""
-    advice: str = ""
 
 
 def examine(
@@ -57,8 +47,9 @@ def examine(
     record: Path | None = None,
     seconds: float = 2.0,
     model: bool = False,
+    oracle: bool = False,
 ) -> Iterator[Finding]:
-    """Look at libraries, device, model, speed, recall and services, in this order; a failure is a finding.
+    """Look at libraries, device, model, oracle, speed, recall and services, in this order; a failure is a finding.
 
     Args:
         config: TOML file of settings; None: the environment's.
@@ -66,6 +57,7 @@ def examine(
         record: evaluation of this guard.
         seconds: to spend on measuring speed; 0: not measured.
         model: whether to put the model through the conformance check.
+        oracle: also ask the oracle some sixty times whether it says the same alone, together, shuffled and twice.
     """
     yield from _libraries()
     yield from _hardware()
@@ -76,7 +68,7 @@ def examine(
     except GuardrailError as error:
         yield Finding("settings", "cannot be used", "problem", str(error))
         return
-    yield from _model(settings, record, seconds, conform=model)
+    yield from _model(settings, record, seconds, conform=(model, oracle))
     yield from _services(settings)
 
 
@@ -157,8 +149,8 @@ def _gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB"
 
 
-def _model(settings: Settings, record: Path | None, seconds: float, *, conform: bool) -> Iterator[Finding]:
-    """Look at model, oracle and recall."""
+def _model(settings: Settings, record: Path | None, seconds: float, *, conform: tuple[bool, bool]) -> Iterator[Finding]:
+    """Look at model, oracle and recall; `conform` says whether to put model and oracle through their checks."""
     if settings.model is None:
         advice = "set GUARDRAIL_MODEL to a hub id or folder; until then Guard.from_settings() refuses. Checked: bundled"
         yield Finding("model", "none is named", "warning", advice)
@@ -175,14 +167,18 @@ def _model(settings: Settings, record: Path | None, seconds: float, *, conform: 
     yield from _whole(settings, model, oracle, smoothing)
     yield Finding("model name", model.name)
     yield Finding("oracle name", oracle.name)
+    judges = list(oracle_findings.trial(oracle, settings))
+    yield from judges
+    if conform[1]:
+        yield from oracle_findings.conformance(oracle, settings)
     facts = ModelFacts.of(model)
     yield _tensors(facts.tensors)
     yield Finding("dtype", facts.dtype or "not told")
     size = model.resolution
     yield Finding("resolution", f"{size[0]} × {size[1]}" if size else f"each image's, up to {smoothing.max_side}")
     yield Finding("tokens per image", facts.tokens_per_image or "not told")
-    yield _speed(classifier, seconds)
-    if conform:
+    yield from _speed(classifier, seconds, oracle if all(f.status == "ok" for f in judges) else None)
+    if conform[0]:
         yield from _conformance(model)
     yield _recall(settings, model.name, oracle.name, smoothing.sigma, record)
 
@@ -208,12 +204,18 @@ def _tensors(taken: bool | None) -> Finding:
     return Finding("tensor preprocessing", "off", "warning", advice)
 
 
-def _speed(classifier: SmoothedClassifier, seconds: float) -> Finding:
-    """Measure draws per second on a grey picture, one look of the budget at a time, after one to warm up."""
+def _speed(
+    classifier: SmoothedClassifier, seconds: float, oracle: Oracle | SelectingOracle | None
+) -> Iterator[Finding]:
+    """Measure draws per second on a grey picture, one look of the budget at a time, after one to warm up.
+
+    The oracle, if it is given, judges some of them.
+    """
     from PIL import Image
 
     if seconds <= 0.0:
-        return Finding("draws per second", "not measured", "note")
+        yield Finding("draws per second", "not measured", "note")
+        return
     request = classifier.request(Image.new("RGB", (256, 256), (128, 128, 128)), "Describe it.")
     batch = min(classifier.smoothing.samples, 100)
     try:
@@ -226,11 +228,15 @@ def _speed(classifier: SmoothedClassifier, seconds: float) -> Finding:
         rate = done / (time.perf_counter() - start)
     except Exception as error:  # noqa: BLE001 - a model may raise anything, and the doctor goes on
         advice = str(error) if isinstance(error, GuardrailError) else "the model fails on a plain grey picture"
-        return Finding("draws per second", f"failed: {type(error).__name__}", "problem", advice)
+        yield Finding("draws per second", f"failed: {type(error).__name__}", "problem", advice)
+        return
     if failed:
-        return Finding("draws per second", f"{failed} of {done} draws failed", "problem", "see the model's log")
+        yield Finding("draws per second", f"{failed} of {done} draws failed", "problem", "see the model's log")
+        return
     whole = classifier.smoothing.samples / rate
-    return Finding("draws per second", f"{rate:.0f}: {whole:.1f} s for all {classifier.smoothing.samples} draws")
+    yield Finding("draws per second", f"{rate:.0f}: {whole:.1f} s for all {classifier.smoothing.samples} draws")
+    if oracle is not None:
+        yield oracle_findings.time_share(oracle, answers[:_JUDGED], request.prompt, 1.0 / rate)
 
 
 def _conformance(model: VisionLanguageModel) -> Iterator[Finding]:
@@ -327,12 +333,17 @@ def doctor(
         Path | None, typer.Option("--evaluation", help="Record of `guardrail evaluate` for this guard.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.0, help="Time to spend on measuring draws per second.")] = 2.0,
+    *,
     model: Annotated[
         bool,
         typer.Option("--model", help="Does the model answer alike alone, in batches, shuffled and twice? 123 draws."),
     ] = False,
+    oracle: Annotated[
+        bool, typer.Option("--oracle", help="Ask the oracle some sixty times: is it a function, as it says?")
+    ] = False,
 ) -> None:
-    """Check this installation: libraries, device, model, speed, recall, Redis. Exit status 1 if something is wrong."""
+    """Check this installation: libraries, device, model, oracle, speed, recall, Redis. Exit status 1 if not well."""
     with clear_errors():
-        healthy = report(look.console(), examine(config, app_dir=app_dir, record=record, seconds=seconds, model=model))
+        findings = examine(config, app_dir=app_dir, record=record, seconds=seconds, model=model, oracle=oracle)
+        healthy = report(look.console(), findings)
     raise typer.Exit(0 if healthy else 1)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -89,17 +89,27 @@ class FlippedOracle(OracleWrapper):
         return (HARMLESS, HARMFUL)
 
     @property
-    def judges_afresh(self) -> bool:
-        """Whether equal answers are flipped independently."""
-        return not self.per_answer
+    def deterministic(self) -> bool | None:
+        """What the other oracle is; False where equal answers are flipped independently."""
+        return super().deterministic if self.per_answer else False
+
+    @property
+    def repeats_judgements(self) -> bool:
+        """Whether it flips again as before."""
+        return self.per_answer and super().repeats_judgements
 
     @property
     def _others(self) -> tuple[Oracle, ...]:
         return (self.oracle,)
 
-    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:
-        """Return one class per answer."""
-        labels = classify(self.oracle, answers, prompts, deadline)
+    def _classify(
+        self,
+        answers: Sequence[str],
+        prompts: Sequence[Prompt],
+        deadline: float | None,
+        seeds: Sequence[int] | None,
+    ) -> list[str]:
+        labels = classify(self.oracle, answers, prompts, deadline, seeds)
         return [
             HARMLESS if (label == HARMLESS) != self._flips(answer) else HARMFUL
             for answer, label in zip(answers, labels, strict=True)
@@ -246,10 +256,7 @@ def _record(number: int, seed: int) -> list[Recorded]:
     for _ in track(range(number), "drawing", transient=True):
         sign = signs.sample_sign(rng, "held_out", words=safe, contrast=(0.5, 0.9))
         picture = InputImage.load(signs.draw_sign(sign))
-        model = RecordedVLM.of(classifier, picture, PROMPT)
-        # Make all answers differ: the worst case judges equal ones once, and would meet fewer errors than the others.
-        distinct = [replace(answer, text=f"{answer.text} ({i})") for i, answer in enumerate(model.answers)]
-        recorded.append((replace(model, answers=distinct), picture))
+        recorded.append((RecordedVLM.of(classifier, picture, PROMPT), picture))
     return recorded
 
 

@@ -246,10 +246,19 @@ def _first(name: str | None) -> Oracle | None:
 
 
 def _compared_by_chat(
-    chat: BaseChatModel, afresh: bool = False, max_concurrency: int = 16, timeout: float = 60.0
+    chat: BaseChatModel,
+    afresh: bool = False,
+    deterministic: bool = False,
+    max_concurrency: int = 16,
+    timeout: float = 60.0,
 ) -> object:
     asked = ChatClassifier(
-        chat, equivalence_rubric(), (EQUIVALENT, DIFFERENT), max_concurrency=max_concurrency, timeout=timeout
+        chat,
+        equivalence_rubric(),
+        (EQUIVALENT, DIFFERENT),
+        max_concurrency=max_concurrency,
+        timeout=timeout,
+        deterministic=deterministic,
     )
     return oracles.ChatComparison(asked, afresh=afresh)
 

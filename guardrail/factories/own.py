@@ -7,7 +7,6 @@ import inspect
 import pkgutil
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 from pydantic import ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
-from guardrail.errors import ConfigurationError, GuardrailError
+from guardrail.errors import ConfigurationError, GuardrailError, raised_at
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -150,7 +149,7 @@ class Named:
                 raise self._refusal(_not_found(str(error.name))) from None
             harmless = isinstance(error, ImportError | SyntaxError | NameError | AttributeError)  # holds no secret
             said = f"{type(error).__name__}: {error}" if harmless else type(error).__name__
-            raise self._refusal(f"module {name} fails when it is imported, at {_place(error)}: {said}") from None
+            raise self._refusal(f"module {name} fails when it is imported, at {raised_at(error)}: {said}") from None
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -160,7 +159,7 @@ class Named:
         except GuardrailError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - one's own code raises anything
-            raise self._refusal(f"it failed: {type(error).__name__} at {_place(error)}") from None
+            raise self._refusal(f"it failed: {type(error).__name__} at {raised_at(error)}") from None
 
     def _refusal(self, why: str) -> ConfigurationError:
         return ConfigurationError(f"{self.setting} = {self.name!r} cannot be used: {why}")
@@ -252,14 +251,6 @@ def _file(module: ModuleType) -> Path | None:
     """Return the file, or the folder of a package without one; None for what is built in."""
     file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
     return None if file is None else Path(file)
-
-
-def _place(error: BaseException) -> str:
-    """Say in which file and line an error arose."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}"
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename}:{frame.lineno}"
 
 
 def _members(kind: type) -> list[str]:

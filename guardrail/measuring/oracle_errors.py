@@ -10,7 +10,7 @@ from pathlib import Path
 from guardrail.errors import ConfigurationError
 from guardrail.measuring.calibration import MODELS, Calibration, Confusion, Kind, Measurement, error_model
 from guardrail.measuring.labelled_table import content_of, lines_of
-from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, ILLEGIBLE, Oracle, classify, is_failure, judges_afresh
+from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, ILLEGIBLE, Oracle, classify, is_failure, samples
 from guardrail.prompts import Prompt
 from guardrail.statistics import ImpossibleRateError, LabelledAnswers
 from guardrail.statistics.oracle_error import request_id
@@ -144,10 +144,11 @@ class Design:
             raise ConfigurationError(
                 f"the model {self.kind} has no rate of missed answers: estimate it for class-conditional"
             )
-        if not isinstance(oracle, str) and MODELS[self.kind].assumes_independence and not judges_afresh(oracle):
+        if not isinstance(oracle, str) and MODELS[self.kind].assumes_independence and not samples(oracle):
             raise ConfigurationError(
                 f"the model {self.kind} assumes errors that are independent over the draws, but oracle {oracle.name} "
-                "repeats its judgement for an equal answer: use the model worst-case"
+                "repeats its judgement for an equal answer, or does not say that it samples (`deterministic = False`): "
+                "use the model worst-case"
             )
 
 

@@ -3,6 +3,7 @@
 from guardrail.oracles.asking.judge import JudgeOracle
 from guardrail.oracles.asking.safeguard import SafeguardOracle
 from guardrail.oracles.base import Oracle, RepresentativeOracle, SelectingOracle
+from guardrail.oracles.conformance import OracleConformance, check_oracle
 from guardrail.oracles.ensemble import EnsembleOracle
 from guardrail.oracles.meaning.chat_equivalence import ChatComparison
 from guardrail.oracles.meaning.embeddings import EmbeddingComparison
@@ -27,9 +28,11 @@ __all__ = [
     "LabelOracle",
     "LexiconOracle",
     "Oracle",
+    "OracleConformance",
     "RefusalOracle",
     "RememberingOracle",
     "RepresentativeOracle",
     "SafeguardOracle",
     "SelectingOracle",
+    "check_oracle",
 ]

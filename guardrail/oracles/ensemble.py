@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from guardrail.errors import ConfigurationError
-from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, Oracle, OracleWrapper, classify, is_failure, judges_afresh
+from guardrail.oracles.base import FAILED, HARMFUL, HARMLESS, Oracle, OracleWrapper, classify_at, is_failure, samples
 from guardrail.prompts import Prompt
 from guardrail.statistics import ClassConditionalError, Derivation, ImpossibleRateError, WorstCaseError
 from guardrail.statistics.joint_errors import independent_joint_rate, joint_rate_upper
@@ -65,17 +66,19 @@ class EnsembleOracle(OracleWrapper):
     def _others(self) -> tuple[Oracle, ...]:
         return self.oracles
 
-    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:
-        """Return one class per answer.
-
-        Raises:
-            OracleError: a member cannot judge at all.
-        """
+    def _classify(
+        self,
+        answers: Sequence[str],
+        prompts: Sequence[Prompt],
+        deadline: float | None,
+        seeds: Sequence[int] | None,
+    ) -> list[str]:
+        """Ask each member about the answers whose class is still open, by seeds of its own."""
         said: list[list[str]] = [[] for _ in answers]
-        for oracle in self.oracles:
+        for place, oracle in enumerate(self.oracles):
             still_open = [i for i, labels in enumerate(said) if not self._settled(labels)]
-            asked = [answers[i] for i in still_open], [prompts[i] for i in still_open]
-            for i, label in zip(still_open, classify(oracle, *asked, deadline), strict=True):
+            own = None if seeds is None else [_seed_of(place, seed) for seed in seeds]
+            for i, label in classify_at(still_open, oracle, answers, prompts, deadline, seeds=own).items():
                 said[i].append(label)
         return [self._label(labels) for labels in said]
 
@@ -145,11 +148,11 @@ class EnsembleOracle(OracleWrapper):
             raise ConfigurationError(f"certified_class {certified_class!r} is none of the classes {self.classes}")
         if len(members) != len(self.oracles):
             raise ConfigurationError(f"{len(members)} error models for {len(self.oracles)} oracles: one for each")
-        named = Counter(oracle.name for oracle in self.oracles if not judges_afresh(oracle))
+        named = Counter(oracle.name for oracle in self.oracles if not samples(oracle))
         repeated = [name for name, number in named.items() if number > 1]
         if independent and repeated:
             raise ConfigurationError(
-                f"members named {repeated} say the same of an answer each time, so they cannot err independently"
+                f"members named {repeated} may say the same of an answer each time, and then cannot err independently"
             )
         for oracle, member in zip(self.oracles, members, strict=True):
             if not isinstance(member, ClassConditionalError if independent else WorstCaseError | ClassConditionalError):
@@ -188,3 +191,8 @@ class EnsembleOracle(OracleWrapper):
         if failure is not None or len(others) > 1:
             return failure or f"{FAILED}: members disagree"
         return others.pop() if others else HARMLESS
+
+
+def _seed_of(place: int, seed: int) -> int:
+    """Return the seed of one member, so that two that sample alike do not say the same."""
+    return int.from_bytes(hashlib.sha256(f"{place} {seed}".encode()).digest()[:8], "little") >> 1

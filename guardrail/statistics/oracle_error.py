@@ -327,15 +327,17 @@ class _ErrorModel(BaseModel, ABC):
         fixes its errors per answer. If one answer makes up all draws and the judge is wrong on it, every vote is wrong.
 
         Args:
-            remembered: whether a judgement may have been reused for an equal answer.
+            remembered: whether equal answers may get one judgement, by a table or by a judge that is, or may be, a
+                function.
 
         Raises:
-            ContradictedAssumptionError: they are reused, and the model assumes that errors are independent.
+            ContradictedAssumptionError: they may, and the model assumes that errors are independent.
         """
         if remembered and self.assumes_independence:
             raise ContradictedAssumptionError(
-                f"{self.name} assumes errors that are independent over the draws, but judgements are remembered per "
-                "answer: judge every draw afresh, or use WorstCaseError"
+                f"{self.name} assumes errors that are independent over the draws, but equal answers get one judgement, "
+                "or nobody says that they do not: use WorstCaseError, or a judge that samples each time and says so "
+                "(`deterministic = False`; JudgeOracle(afresh=True))"
             )
 
 

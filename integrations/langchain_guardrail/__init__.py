@@ -13,9 +13,11 @@ from langchain_guardrail.remote import RemoteImages
 from langchain_guardrail.runnable import GuardedRunnable
 
 if TYPE_CHECKING:
+    from langchain_guardrail.decision_oracle import DecisionModelOracle
     from langchain_guardrail.middleware import GuardrailMiddleware
 
 __all__ = [
+    "DecisionModelOracle",
     "GuardedChatModel",
     "GuardedRunnable",
     "GuardrailBlocked",
@@ -27,7 +29,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the middleware when it is asked for: agents take a second to import."""
+    """Import the middleware when it is asked for, as agents take a second to import; and what is new in LangChain."""
+    if name == "DecisionModelOracle":
+        from langchain_guardrail.decision_oracle import DecisionModelOracle
+
+        return DecisionModelOracle
     if name == "GuardrailMiddleware":
         from langchain_guardrail.middleware import GuardrailMiddleware
 

@@ -139,9 +139,7 @@ def stages(
         "noise and tensors": lambda: model._inputs(draws),
         "generate, the library's": lambda: bare_generate(model, inputs),
         "generate, ours": lambda: generate(model._model, inputs, max_new_tokens=24, seeds=[0] * samples, **options),
-        "oracle": lambda: Judgements(remember=False).of(
-            classifier.oracle, [Answer(answer.text) for answer in answers], prompt
-        ),
+        "oracle": lambda: Judgements().of(classifier.oracle, [Answer(answer.text) for answer in answers], prompt),
         "whole certificate": lambda: classifier.certify(image, PROMPT),
     }
     table = Table(title="Where the time goes (each stage on its own, median of 5)")

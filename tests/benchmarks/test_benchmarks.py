@@ -1,4 +1,4 @@
-"""What `make bench` runs goes through, on a fraction of its work."""
+"""What `make bench` runs, and what measures judges, goes through, on a fraction of its work."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
     [
         (("certificate", "--samples", "20", "--repeats", "1", "--loop", "5"), "guardrail, early stopping"),
         (("decisions", "--signs", "5"), "early, default looks"),
+        (("judgements", "--signs", "2", "--seconds", "0.01"), "every draw"),
     ],
-    ids=["certificate", "decisions"],
+    ids=["certificate", "decisions", "judgements"],
 )
 def test_a_benchmark_prints_its_figures(command: tuple[str, ...], shown: str) -> None:
     name, *options = command

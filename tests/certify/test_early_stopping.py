@@ -233,7 +233,7 @@ class NoisyOracle:
     """Flips the class of every answer with probability ε, independently for every judgement."""
 
     rate: float
-    judges_afresh: bool = True
+    deterministic: bool | None = False
     name: str = "noisy"
     classes: tuple[str, ...] = ("harmful", "harmless")
 
@@ -327,11 +327,11 @@ class TestOracleError:
         """A judge that remembers is wrong on all draws at once: with one answer on all draws and ε = 0.2, a fifth of
         such tables certify the wrong class. Judged afresh, the same error rate certifies nothing false."""
         wrong = {"remembered": 0, "afresh": 0}
-        oracle = NoisyOracle(rate=0.2)
+        oracle, said_function = NoisyOracle(rate=0.2), NoisyOracle(rate=0.2, deterministic=True)
         answers = [Answer("bad")] * 100
         for _ in range(200):
-            remembered = Judgements().of(oracle, answers, Prompt(()))
-            afresh = Judgements(remember=False).of(oracle, answers, Prompt(()))
+            remembered = Judgements().of(said_function, answers, Prompt(()))
+            afresh = Judgements().of(oracle, answers, Prompt(()))
             wrong["remembered"] += remembered.count("harmless") > 90
             wrong["afresh"] += afresh.count("harmless") > 50
         assert wrong["afresh"] == 0

@@ -331,12 +331,14 @@ class TestBadInput:
             classifier(HalfSpaceVLM(0.0), Strange()).certify(picture(1), "?")
 
 
-def test_identical_answers_are_judged_once() -> None:
+@pytest.mark.parametrize("deterministic", [True, False, None])
+def test_identical_answers_are_judged_once_by_a_function_alone(deterministic: bool | None) -> None:
     class Counting:
         name = "counting"
         classes = ("harmful", "harmless")
 
         def __init__(self) -> None:
+            self.deterministic = deterministic
             self.asked: list[str] = []
 
         def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
@@ -344,8 +346,10 @@ def test_identical_answers_are_judged_once() -> None:
             return ["harmless" if answer == "good" else "harmful" for answer in answers]
 
     oracle = Counting()
-    classifier(HalfSpaceVLM(24.3), oracle).certify(picture(128), "?")
-    assert sorted(oracle.asked) == ["bad", "good"]
+    certificate = classifier(HalfSpaceVLM(24.3), oracle).certify(picture(128), "?")
+    assert len(oracle.asked) == (2 if deterministic else certificate.draws)
+    assert set(oracle.asked) == {"bad", "good"}
+    assert certificate.judgements == ("function" if deterministic else "afresh")
 
 
 def test_a_passed_deadline_counts_the_missing_draws_as_failed() -> None:

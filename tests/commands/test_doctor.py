@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
@@ -20,9 +21,11 @@ from guardrail.models import Answer, Draw
 from guardrail.models.base import ModelFacts, Sizes, VisionLanguageModel
 from guardrail.models.denoised import DenoisedVLM
 from guardrail.models.scheduling import Scheduler
+from guardrail.oracles import EquivalenceOracle
 from guardrail.prompts import Prompt
 from guardrail.settings import Settings
 from tests.kit.command_line import guardrail
+from tests.kit.meanings import RuleComparison, first_word
 from tests.kit.redis_server import RedisServer
 
 SECRET = "hunter2-hunter2-hunter2"
@@ -48,7 +51,7 @@ class FastVLM:
         pass
 
     def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
-        return [Answer("", failed=self.failed)] * len(draws)
+        return [Answer("Tea is served.", failed=self.failed)] * len(draws)
 
 
 @pytest.fixture
@@ -58,8 +61,8 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Settings, "make_model", lambda _: FastVLM())
 
 
-def findings(record: Path | None = None) -> dict[str, Finding]:
-    return {finding.subject: finding for finding in examine(record=record, seconds=0.01)}
+def findings(record: Path | None = None, *, oracle: bool = False) -> dict[str, Finding]:
+    return {finding.subject: finding for finding in examine(record=record, seconds=0.01, oracle=oracle)}
 
 
 def printed(seen: Sequence[Finding]) -> str:
@@ -177,6 +180,97 @@ class TestFindings:
         monkeypatch.setitem(__import__("sys").modules, "torchvision", None)
         monkeypatch.setattr(doctor, "_version", lambda name: "0.1")
         assert findings()["torchvision imports"].status == "warning"
+
+
+class OwnOracle:
+    """An oracle of one's own, as settings would import it."""
+
+    name = "own"
+    classes = ("harmless", "harmful")
+    deterministic: bool | None = None
+    seconds = 0.0
+
+    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
+        time.sleep(self.seconds * len(answers))
+        return ["harmless"] * len(answers)
+
+
+class Broken(OwnOracle):
+    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
+        raise KeyError(f"no label in the reply of https://:{SECRET}@judge")  # the line that doctor names
+
+
+class Moody(OwnOracle):
+    calls = 0
+
+    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
+        Moody.calls += 1
+        return [self.classes[Moody.calls % 2]] * len(answers)
+
+
+@pytest.mark.usefixtures("_fast")
+class TestOracle:
+    def with_oracle(self, monkeypatch: pytest.MonkeyPatch, oracle: object) -> dict[str, Finding]:
+        monkeypatch.setattr(Settings, "make_oracle", lambda _: oracle)
+        return findings(oracle=True)
+
+    def test_of_the_house(self) -> None:
+        seen = findings(oracle=True)
+        assert [seen[subject].status for subject in ("trial judgement", "judgements", "oracle conformance")] == [
+            "ok"
+        ] * 3
+        assert "function" in seen["judgements"].value
+        assert "oracle conformance" not in findings(), "asked for only"
+
+    def test_one_that_says_nothing_of_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen = self.with_oracle(monkeypatch, OwnOracle())
+        assert "every draw" in seen["judgements"].value
+        found = seen["oracle conformance"]
+        assert (found.status, "deterministic = True" in found.advice) == ("note", True)
+        seen = self.with_oracle(monkeypatch, Moody())
+        assert "other classes for" in seen["oracle conformance"].value
+
+    def test_one_that_is_not_what_it_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Moody, "deterministic", True)
+        found = self.with_oracle(monkeypatch, Moody())["oracle conformance"]
+        assert (found.status, "says deterministic = True" in found.advice) == ("problem", True)
+
+    @pytest.mark.parametrize("variable", ["GUARDRAIL_KEY", "JUDGE_API_KEY"])
+    def test_one_that_raises_is_named_with_its_line_and_without_secrets(
+        self, monkeypatch: pytest.MonkeyPatch, variable: str
+    ) -> None:
+        monkeypatch.setenv(variable, SECRET)
+        seen = self.with_oracle(monkeypatch, Broken())
+        lines = Path(__file__).read_text("utf-8").splitlines()
+        line = next(i for i, text in enumerate(lines, 1) if text.endswith("# the line that doctor names"))
+        for subject in ("trial judgement", "oracle conformance"):
+            assert seen[subject].status == "problem"
+            for part in ("KeyError", f"{__file__}:{line}", "no label in the reply of https://:…@judge"):
+                assert part in seen[subject].advice, part
+        assert SECRET not in printed(list(seen.values()))
+        assert seen["draws per second"].status == "ok", "the rest is looked at all the same"
+
+    def test_judgements_that_fail(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(OwnOracle, "classify", lambda _, answers, prompts: ["failed: unreachable" for _ in answers])
+        seen = self.with_oracle(monkeypatch, OwnOracle())
+        assert seen["trial judgement"].value == "failed: unreachable"
+        assert {seen[subject].status for subject in ("trial judgement", "oracle conformance")} == {"problem"}
+
+    def test_one_that_finds_its_classes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen = self.with_oracle(monkeypatch, EquivalenceOracle(RuleComparison(first_word)))
+        assert [seen[subject].status for subject in ("trial judgement", "oracle conformance")] == ["ok", "ok"]
+
+    @pytest.mark.parametrize(("seconds", "status"), [(0.0, "ok"), (0.02, "warning")])
+    def test_its_share_of_the_time(self, monkeypatch: pytest.MonkeyPatch, seconds: float, status: str) -> None:
+        monkeypatch.setattr(OwnOracle, "seconds", seconds)
+        answer = FastVLM.answer
+
+        def slow(self: FastVLM, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+            time.sleep(0.003 * len(draws))
+            return answer(self, draws, deadline)
+
+        monkeypatch.setattr(FastVLM, "answer", slow)
+        assert self.with_oracle(monkeypatch, OwnOracle())["oracle's share of time"].status == status
 
 
 @pytest.mark.usefixtures("_fast")

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from pydantic import Secret
 
 from guardrail import Guard
 from guardrail.bundled.model import CHECKPOINT
 from guardrail.errors import ConfigurationError
 from guardrail.models import BundledVLM, ChatModelVLM, TransformersVLM
 from guardrail.oracles import Oracle, RepresentativeOracle
+from guardrail.oracles.base import OracleTraits
 from guardrail.prompts import Prompt
 from guardrail.settings import Settings
 from guardrail.stores import MemoryStore, RedisStore
@@ -190,6 +192,12 @@ def test_a_judge_by_the_id_of_its_chat_model(tmp_path: Path) -> None:
         }
         judge = oracle("judge", options, oracle_model="openai:tiny")
         assert labels(judge, "Go away.", "I cannot read the sign.") == ["rude", "illegible"]
+        assert OracleTraits.of(judge).judgements == "afresh", "at temperature 0 too, unless settings say otherwise"
+        sure = oracle("judge", {**options, "deterministic": True}, oracle_model="openai:tiny")
+        assert OracleTraits.of(sure).judgements == "function"
+        warm = {**options, "deterministic": True, "chat": {"base_url": url, "temperature": 0.7}}
+        with pytest.raises(ConfigurationError, match="deterministic=True says"):
+            oracle("judge", warm, oracle_model="openai:tiny")
     assert bodies[0]["temperature"] == 0.0
     assert "it insults" in str(bodies[0]["messages"])
     with pytest.raises(ConfigurationError, match=r"rubric"):
@@ -241,6 +249,10 @@ def test_equivalence_by_a_chat_model() -> None:
         made = settings.make_oracle()
         assert isinstance(made, RepresentativeOracle)
         assert labels(made.fixed_on("Go left."), "the same thing", "another") == ["equivalent", "different"]
+        assert OracleTraits.of(made).judgements == "afresh"
+        options = {"by": "chat", "chat": {"base_url": url}, "deterministic": True}
+        sure = settings.model_copy(update={"oracle_options": Secret(options)}).make_oracle()
+        assert OracleTraits.of(sure).judgements == "function"
 
 
 def test_stores_by_name() -> None:

@@ -31,6 +31,7 @@ class RuleComparison:
 
     rule: Callable[[str, str], bool]
     name: str = "rule"
+    deterministic: bool | None = True
     asked: list[Pair] = field(default_factory=list)
 
     def compare(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:

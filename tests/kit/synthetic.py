@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -78,3 +79,18 @@ class CoinVLM:
 
 ORACLE = LexiconOracle({"harmful": ["bad"], "harmless": ["good"]}, otherwise="illegible")
 """`good` is harmless, `bad` is harmful, and whatever else is illegible."""
+
+
+@dataclass
+class Coin:
+    """Says `harmless` of any answer with probability `p`, else `harmful`: by the seed of each draw."""
+
+    p: float
+    name: str = "coin judge"
+    classes: tuple[str, ...] = ("harmless", "harmful")
+
+    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
+        return self.classify_draws(answers, prompts, [secrets.randbelow(2**63) for _ in answers])
+
+    def classify_draws(self, answers: Sequence[str], prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[str]:
+        return [self.classes[seed >= self.p * 2**63] for seed in seeds]

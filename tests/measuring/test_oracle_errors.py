@@ -86,15 +86,11 @@ def test_one_answer_that_is_not_a_has_p_0() -> None:
 
 @dataclass
 class TableOracle:
-    """Errs on `bad, politely`, always; `claims` is what it says of itself."""
+    """Errs on `bad, politely`, always; `deterministic` is what it says of itself."""
 
-    claims: bool
+    deterministic: bool | None
     name: str = "table"
     classes: tuple[str, ...] = ("harmless", "harmful")
-
-    @property
-    def judges_afresh(self) -> bool:
-        return self.claims
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt]) -> list[str]:
         return [
@@ -135,14 +131,15 @@ class TestAlgorithm:
         assert self.false(FlippedOracle(WORDS, self.RATE), SymmetricError(rate_lower=0.3)) > self.ALLOWED
 
     def test_a_table_of_errors(self) -> None:
-        """An oracle that says it judges afresh, and does not, gets false certificates; one that does not say it is
-        refused every model but the one that covers it."""
+        """An oracle that says it samples, and does not, gets false certificates; one that does not say it is refused
+        every model but the one that covers it."""
         for error in (UnknownSymmetricError(), SymmetricError(rate_lower=self.RATE)):
-            assert self.false(TableOracle(claims=True), error, polite=self.RATE) > 2 * self.ALLOWED
-            with pytest.raises(ContradictedAssumptionError, match="afresh"):
-                self.false(TableOracle(claims=False), error, polite=self.RATE)
+            assert self.false(TableOracle(deterministic=False), error, polite=self.RATE) > 2 * self.ALLOWED
+            for honest in (TableOracle(deterministic=True), TableOracle(deterministic=None)):
+                with pytest.raises(ContradictedAssumptionError, match="afresh"):
+                    self.false(honest, error, polite=self.RATE)
         worst = WorstCaseError(rate_upper=self.RATE)
-        assert self.false(TableOracle(claims=False), worst, polite=self.RATE) <= self.ALLOWED
+        assert self.false(TableOracle(deterministic=True), worst, polite=self.RATE) <= self.ALLOWED
 
 
 @pytest.mark.simulation
@@ -154,7 +151,7 @@ class TestFlips:
         assert low <= flipped.sum() <= high
         pairs = (flipped[1:] & flipped[:-1]).mean()
         assert abs(pairs - 0.04) < 0.01  # five standard deviations: 0.0014 each, and neighbours share a flip
-        assert oracle.judges_afresh
+        assert oracle.deterministic is False
 
     def test_per_answer_they_repeat_and_are_at_the_rate(self) -> None:
         oracle, number = FlippedOracle(WORDS, 0.2, seed=1, per_answer=True), simulations(20_000)
@@ -163,7 +160,7 @@ class TestFlips:
         assert once == again
         low, high = binom.ppf([1e-6, 1 - 1e-6], number, 0.2)
         assert low <= once.count("harmless") <= high
-        assert not oracle.judges_afresh
+        assert oracle.deterministic is True
         assert replace(oracle, seed=2).classify(answers, [Prompt(())] * number) != once
 
     def test_names_tell_all_that_a_judgement_depends_on(self) -> None:

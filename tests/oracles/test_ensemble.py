@@ -10,11 +10,12 @@ from itertools import product
 import numpy as np
 import pytest
 from pydantic import SecretBytes, TypeAdapter, ValidationError
+from scipy.stats import binom
 
 from guardrail import InputImage, SmoothedClassifier, Smoothing
 from guardrail.errors import ConfigurationError, OracleError
 from guardrail.oracles import EnsembleOracle, LexiconOracle, Oracle, RefusalOracle, RememberingOracle
-from guardrail.oracles.base import TIMED_OUT
+from guardrail.oracles.base import TIMED_OUT, OracleTraits
 from guardrail.oracles.ensemble import Rule
 from guardrail.prompts import Prompt
 from guardrail.statistics import (
@@ -38,7 +39,7 @@ class Member:
 
     place: int
     classes: tuple[str, ...] = ("harmless", "harmful", "illegible")
-    judges_afresh: bool = False
+    deterministic: bool | None = True
     asked: list[str] = field(default_factory=list)
 
     @property
@@ -120,10 +121,35 @@ class TestRules:
         assert len(names) == 3
         assert "member/0" in oracle.name
 
-    def test_it_judges_afresh_only_if_all_do(self) -> None:
-        fresh, fixed = Member(0, judges_afresh=True), Member(1)
-        assert not EnsembleOracle((fresh, fixed)).judges_afresh
-        assert EnsembleOracle((fresh, fresh)).judges_afresh
+    @pytest.mark.parametrize(
+        ("members", "together"),
+        [
+            ((True, True), True),
+            ((False, False), False),
+            ((None, None), None),
+            ((True, False), None),
+            ((True, None), None),
+            ((False, None), None),
+        ],
+    )
+    def test_it_is_what_all_its_members_are(self, members: tuple[bool | None, ...], together: bool | None) -> None:
+        oracle = EnsembleOracle(tuple(Member(i, deterministic=said) for i, said in enumerate(members)))
+        assert oracle.deterministic is together
+        assert OracleTraits.of(oracle).judgements == ("function" if together else "afresh")
+
+    def test_members_that_sample_have_seeds_of_their_own(self) -> None:
+        class Seeded(Member):
+            def classify_draws(
+                self, answers: Sequence[str], prompts: Sequence[Prompt], seeds: Sequence[int]
+            ) -> list[str]:
+                return ["harmless" if seed % 2 else "harmful" for seed in seeds]
+
+        twins = EnsembleOracle((Seeded(0, deterministic=False),) * 2)
+        asked = ["?"] * 4_000, [Prompt(())] * 4_000
+        said = twins.classify_draws(*asked, range(4_000))
+        assert said == twins.classify_draws(*asked, range(4_000))
+        low, high = binom.ppf([1e-6, 1 - 1e-6], 4_000, 0.25)
+        assert low <= said.count("harmless") <= high, "harmless by two coins, not twice by one"
 
     def test_deadlines_are_passed_on(self) -> None:
         class Late(Member):

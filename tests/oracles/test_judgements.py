@@ -1,5 +1,6 @@
 """How the core asks an oracle: deadlines, failures with their reasons, and time spent."""
 
+import threading
 import time
 from collections.abc import Sequence
 
@@ -8,14 +9,15 @@ import pytest
 from pydantic import SecretBytes
 
 from guardrail import Guard, InputImage, Policy, SmoothedClassifier, Smoothing
+from guardrail.certify.assemble import slow_oracle
 from guardrail.certify.certificate import Certificate
 from guardrail.errors import OracleError
-from guardrail.models.base import Answer
+from guardrail.models.base import Answer, Draw
 from guardrail.oracles import IllegibleOracle
 from guardrail.oracles.base import FAILED, TIMED_OUT, Judgements
 from guardrail.policy import Reason
 from guardrail.prompts import Prompt
-from tests.kit.synthetic import CoinVLM
+from tests.kit.synthetic import Batching, CoinVLM
 
 PROMPT = Prompt.of("?", 1)
 KEY = SecretBytes(b"the key of these tests")
@@ -90,9 +92,49 @@ def test_an_oracle_that_is_late_surfaces_as_such() -> None:
 def test_the_oracle_share_of_the_time_is_told() -> None:
     certificate = SmoothedClassifier(CoinVLM(1.0), Slow(0.05), Smoothing(key=KEY, samples=20)).certify(picture(), "?")
     assert certificate.oracle_time_share > 0.5
+    (warning,) = (said for said in certificate.warnings if said.startswith("the oracle took"))
+    assert f"{certificate.oracle_time_share:.0%} of the time" in warning
+    unwarned = tuple(said for said in certificate.warnings if said != warning)
+    assert certificate == certificate.model_copy(update={"warnings": unwarned}), (
+        "no clock makes two certificates differ"
+    )
+    assert certificate != certificate.model_copy(update={"warnings": ()})
     assert Certificate.from_json(certificate.to_json()) == certificate
     assert certificate.model_copy(update={"oracle_time_share": 0.0}) == certificate
     assert certificate.model_copy(update={"draws": 0}) != certificate
+
+
+@pytest.mark.parametrize(
+    ("share", "seconds", "warned"), [(0.51, 0.2, True), (0.5, 0.2, False), (0.99, 0.05, False), (1.0, 3.0, True)]
+)
+def test_more_than_half_of_the_time_is_warned_of_where_it_can_be_noticed(
+    share: float, seconds: float, warned: bool
+) -> None:
+    assert bool(list(slow_oracle(share, seconds))) is warned
+
+
+def test_while_a_slow_judge_works_the_next_requests_are_drawn() -> None:
+    """The judge of the first request waits until the model has drawn for the second."""
+    drawn = threading.Event()
+
+    class Waiting(Slow):
+        def classify(
+            self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None
+        ) -> list[str]:
+            if prompts[0].text == "first":
+                assert drawn.wait(10), "draws wait for the judge"
+            return super().classify(answers, prompts, deadline)
+
+    class Telling(Batching):
+        def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+            answers = super().answer(draws, deadline)
+            if any(draw.prompt.text == "second" for draw in draws):
+                drawn.set()
+            return answers
+
+    with Guard(Telling(0.0), Waiting(0.0), smoothing=Smoothing(key=KEY, samples=20)) as guard:
+        decisions = guard.check_many([(picture(), "first"), (picture(), "second")])
+    assert not any(decision.blocked for decision in decisions)
 
 
 def test_half_of_the_judgements_failed_is_an_error_and_no_abstention() -> None:

@@ -12,8 +12,8 @@ from pydantic import SecretBytes
 
 from guardrail import InputImage, SmoothedClassifier, Smoothing
 from guardrail.errors import ConfigurationError, OracleError
-from guardrail.oracles import LexiconOracle, Oracle, RememberingOracle
-from guardrail.oracles.base import judges_afresh
+from guardrail.oracles import IllegibleOracle, LexiconOracle, Oracle, RememberingOracle
+from guardrail.oracles.base import OracleTraits
 from guardrail.prompts import Prompt
 from guardrail.statistics import (
     ClassConditionalError,
@@ -22,8 +22,10 @@ from guardrail.statistics import (
     UnknownSymmetricError,
     WorstCaseError,
 )
-from tests.kit.synthetic import CoinVLM
+from tests.kit.synthetic import Coin, CoinVLM
 
+KEY = b"the key of these tests"
+GREY = InputImage(np.full((4, 4, 3), 128, np.uint8))
 TEA, BOMB = Prompt.of("Tea?", 1), Prompt.of("Bomb?", 1)
 
 
@@ -32,7 +34,7 @@ class Judge:
 
     name = "judge/1"
     classes = ("harmless", "harmful")
-    judges_afresh = False
+    deterministic: bool | None = True
 
     def __init__(self, *says: str) -> None:
         self.says = list(says)
@@ -89,12 +91,10 @@ def test_it_keeps_no_text() -> None:
 
 
 def test_threads_agree_on_the_word_that_was_first() -> None:
-    """Eight threads judge one answer at once, by a judge that never says the same twice running."""
+    """Eight threads judge one answer at once, by a judge that calls itself a function and never says the same twice."""
     together, lock = threading.Barrier(8), threading.Lock()
 
     class Fickle(Judge):
-        judges_afresh = True
-
         def classify(
             self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None
         ) -> list[str]:
@@ -114,14 +114,18 @@ def test_threads_agree_on_the_word_that_was_first() -> None:
 def test_the_name_passes_through_where_the_table_changes_no_class() -> None:
     judge = Judge()
     assert RememberingOracle(judge).name == judge.name
+    assert OracleTraits.of(RememberingOracle(judge)).judgements == "function"
 
-    class Sampled(Judge):
-        judges_afresh = True
 
-    remembered = RememberingOracle(Sampled())
-    assert remembered.name == "remembered > judge/1"
-    assert judges_afresh(Sampled())
-    assert not judges_afresh(remembered)
+@pytest.mark.parametrize("said", [None, False])
+def test_a_judge_that_is_not_known_to_be_a_function_is_refused(said: bool | None) -> None:
+    judge = Judge()
+    judge.deterministic = said
+    for key in (None, KEY):
+        with pytest.raises(ConfigurationError, match="doctor --oracle"):
+            RememberingOracle(judge, key=key)
+    with pytest.raises(ConfigurationError, match="judge/1 is not known"):
+        RememberingOracle(IllegibleOracle(judge))
 
 
 @pytest.mark.parametrize(
@@ -133,21 +137,52 @@ def test_the_name_passes_through_where_the_table_changes_no_class() -> None:
     ],
 )
 def test_independent_errors_may_not_be_claimed_of_it(error: SymmetricError) -> None:
-    class Sampled(Judge):
-        judges_afresh = True
+    smoothing = Smoothing(samples=20, key=SecretBytes(KEY), oracle_error=error, transfer=True)
+    SmoothedClassifier(CoinVLM(1.0), Coin(0.9), smoothing)
+    for remembered in (RememberingOracle(Judge()), RememberingOracle(Coin(0.9), key=KEY)):
+        with pytest.raises(ContradictedAssumptionError, match="WorstCaseError"):
+            SmoothedClassifier(CoinVLM(1.0), remembered, smoothing)
 
-    smoothing = Smoothing(samples=20, key=SecretBytes(b"the key of these tests"), oracle_error=error)
-    SmoothedClassifier(CoinVLM(1.0), Sampled(), smoothing)
-    with pytest.raises(ContradictedAssumptionError, match="WorstCaseError"):
-        SmoothedClassifier(CoinVLM(1.0), RememberingOracle(Sampled()), smoothing)
+
+class TestKeptTable:
+    def test_it_is_the_same_whatever_was_forgotten_and_wherever_it_runs(self) -> None:
+        answers = [f"answer {i}" for i in range(50)]
+        small, large = RememberingOracle(Coin(0.5), 3, key=KEY), RememberingOracle(Coin(0.5), key=SecretBytes(KEY))
+        table = large.classify(answers, [TEA] * 50)
+        assert set(table) == {"harmless", "harmful"}
+        for oracle in (large, small, small):
+            assert oracle.classify(answers, [TEA] * 50) == table
+            assert [oracle.classify([answer], [TEA])[0] for answer in answers[::-1]] == table[::-1]
+        assert large.classify_draws(answers, [TEA] * 50, range(50)) == table, "draws do not redraw it"
+        assert large.classify(answers, [BOMB] * 50) != table
+        assert RememberingOracle(Coin(0.5), key=KEY[::-1]).classify(answers, [TEA] * 50) != table
+
+    def test_its_name_says_which_table_it_is_and_not_the_key(self) -> None:
+        names = {RememberingOracle(Coin(0.5), key=key).name for key in (KEY, KEY[::-1])} | {Coin(0.5).name}
+        assert len(names) == 3
+        assert not any(KEY.decode() in name for name in names)
+        with pytest.raises(ConfigurationError, match="16 bytes"):
+            RememberingOracle(Coin(0.5), key=b"short")
+
+    def test_what_is_claimed_of_it(self) -> None:
+        table = IllegibleOracle(RememberingOracle(Coin(0.5), key=KEY))
+        certificate = SmoothedClassifier(CoinVLM(1.0), table, Smoothing(key=SecretBytes(KEY))).certify(GREY, "?")
+        assert certificate.judgements == "kept table"
+        assert max(certificate.counts.values()) == certificate.draws, "one answer, one entry of the table"
+        error = WorstCaseError(rate_upper=0.1)
+        with pytest.raises(ConfigurationError, match="transfer"):
+            SmoothedClassifier(CoinVLM(1.0), table, Smoothing(oracle_error=error))
+        smoothing = Smoothing(oracle_error=error, transfer=True)
+        certificate = SmoothedClassifier(CoinVLM(1.0), table, smoothing).certify(GREY, "?")
+        assert "transfer: measured on other draws of a judge" in certificate.oracle_error
+        assert any("transfer" in warning for warning in certificate.warnings)
 
 
 def test_a_worst_case_may() -> None:
-    smoothing = Smoothing(key=SecretBytes(b"the key of these tests"), oracle_error=WorstCaseError(rate_upper=0.1))
+    smoothing = Smoothing(key=SecretBytes(KEY), oracle_error=WorstCaseError(rate_upper=0.1))
     judge = Judge()
     classifier = SmoothedClassifier(CoinVLM(0.97), RememberingOracle(judge), smoothing)
-    picture = InputImage(np.full((4, 4, 3), 128, np.uint8))
-    first, second = (classifier.certify(picture, prompt) for prompt in ("?", "?"))
+    first, second = (classifier.certify(GREY, prompt) for prompt in ("?", "?"))
     assert first.p_lower == pytest.approx(first.q_lower - 0.1)
     assert first == second
     assert len(judge.asked) == 2, "one request's table serves the next"

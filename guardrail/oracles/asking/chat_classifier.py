@@ -70,10 +70,12 @@ class ChatClassifier:
         backoff: seconds before the second attempt, with jitter; doubled for each further one.
         timeout: seconds per call; a call that takes longer is a failed judgement.
         retry_statuses: HTTP statuses by which the server rejects a request before it generates anything.
+        deterministic: declares that equal data always get the same label, for instance as `guardrail doctor --oracle`
+            has found it; refused of a model that is known to sample.
 
     Raises:
         ConfigurationError: impossible options, labels or rubric; retries or fallbacks within `chat`; a chain without
-            name.
+            name; `deterministic` of a model that samples.
     """
 
     def __init__(
@@ -89,12 +91,20 @@ class ChatClassifier:
         backoff: float = 0.5,
         timeout: float = 60.0,
         retry_statuses: Sequence[int] = (429,),
+        deterministic: bool = False,
     ) -> None:
         self.labels = tuple(labels)
         _check(rubric, self.labels)
         self._schema = _schema(self.labels)
         self._instructions = _INSTRUCTIONS.format(rubric=rubric.strip(), labels=json.dumps(self.labels))
         self._sampled = _sampled(chat)
+        if deterministic and self._sampled:
+            raise ConfigurationError(
+                "deterministic=True says that equal data always get the same label, and this model samples: set its "
+                f"temperature to 0; its parameters are {parameters(chat)}"
+            )
+        self.deterministic = True if deterministic else None
+        """See `OracleTraits`; None: not known. At temperature 0 too, a server may answer otherwise in other company."""
         self._calls = ChatCalls(
             _bound_by(chat, self._schema, structured),
             max_concurrency=max_concurrency,

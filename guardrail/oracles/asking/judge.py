@@ -25,12 +25,14 @@ class JudgeOracle:
     rubric that comes with the package, an answer that cannot see the picture is harmless: put `IllegibleOracle` around
     the judge.
 
-    Errors. By default each distinct answer of a request is judged once, so the judge is a table: the bound on its
-    verdicts is exact, but its errors are fixed per answer, and only a worst-case bound on them may be claimed. With
-    `afresh=True` every draw's answer is judged by a separate call, which error models with independent errors need. It
-    is refused unless the judge is known to sample (a temperature above 0, no fixed seed), as a judge at temperature 0
-    repeats its errors in every call. Separate calls make such an error model possible, not true: a sampled judge may
-    still err on one answer far more often than on others, and a cache before the model makes it a table again.
+    Calls. Every draw's answer is judged by a separate call, equal answers too, as a judge whose verdict varies would
+    otherwise decide a whole request by one call. With `deterministic=True`, which `guardrail doctor --oracle` can
+    support, each distinct answer is judged once: the judge is a function, its errors are fixed per answer, and only a
+    worst-case bound on them may be claimed. With `afresh=True` the judge is declared to sample, which error models
+    with independent errors need. It is refused unless the judge is known to (a temperature above 0, no fixed seed), as
+    a judge at temperature 0 repeats its errors in every call. That makes such an error model possible, not true: a
+    sampled judge may still err on one answer far more often than on others, and a cache before the model makes it a
+    table again.
 
     Args:
         chat: a chat model, bare or with bound arguments, or a chain (see `ChatClassifier`). A temperature of 0 makes
@@ -39,6 +41,7 @@ class JudgeOracle:
             comes with the package. A hash of its content is part of the name.
         classes: the labels that the judge may say.
         afresh: declares that judgements of equal answers are independent.
+        deterministic: declares that equal answers to equal prompts always get the same judgement.
         name: names model, revision and parameters; None: taken from `chat`. A chain needs one.
         structured: what binds replies to the classes: see `ChatClassifier`.
         max_concurrency: calls in flight, of all requests together.
@@ -49,7 +52,7 @@ class JudgeOracle:
 
     Raises:
         ConfigurationError: no such rubric, or one that does not name the classes; `afresh` for a judge that is not
-            known to sample; whatever else `ChatClassifier` refuses.
+            known to sample, or `deterministic` for one that is; whatever else `ChatClassifier` refuses.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class JudgeOracle:
         harmless_classes: Sequence[str] = (),
         alike: Sequence[Sequence[str]] = (),
         afresh: bool = False,
+        deterministic: bool = False,
         name: str | None = None,
         structured: bool | Literal["json_schema", "function_calling", "json_mode"] = True,
         max_concurrency: int = 16,
@@ -81,6 +85,7 @@ class JudgeOracle:
             backoff=backoff,
             timeout=timeout,
             retry_statuses=retry_statuses,
+            deterministic=deterministic,
         )
         if afresh and not self._classifier.sampled:
             raise ConfigurationError(
@@ -88,8 +93,8 @@ class JudgeOracle:
                 f"at a temperature of 0 it repeats its errors. The judge is {self._classifier.name}"
             )
         self.harmful_classes, self.harmless_classes, self.alike = harmful_classes, harmless_classes, alike
-        self.judges_afresh = afresh
-        """Whether equal answers are judged independently."""
+        self.deterministic = False if afresh else self._classifier.deterministic
+        """See `OracleTraits`."""
 
     def __repr__(self) -> str:
         return f"JudgeOracle({self.name!r})"
@@ -97,7 +102,7 @@ class JudgeOracle:
     @property
     def name(self) -> str:
         """The judging model and its parameters, the rubric's hash, the classes, and whether it judges afresh."""
-        return f"judge{' afresh' if self.judges_afresh else ''}/{self._classifier.name}"
+        return f"judge{' afresh' if self.deterministic is False else ''}/{self._classifier.name}"
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -65,7 +65,8 @@ class SafeguardOracle:
     """Says `harmful` where a safety model gives its harmful labels at least the probability `threshold`.
 
     The model gets conversation and answer by its chat template, and the label is read from the probabilities of the
-    first token that it would write: greedy, so the same at every call. A judgement is `failed` where the conversation
+    first token that it would write: greedy, and in float32 the same at every call. In bfloat16 it can depend on the
+    answers in its batch, so every draw's answer is judged by itself. A judgement is `failed` where the conversation
     is too long for the model's context (it is never cut), where the template refuses it, and where the model would
     probably begin with something that is no label.
 
@@ -95,6 +96,8 @@ class SafeguardOracle:
             categories are read.
         harmful_categories: codes or names of the categories that count. An unsafe answer with other categories only is
             harmless; one with none at all has failed. None: all count, and `classify` does not read them.
+        deterministic: whether an equal answer always gets the same class (`OracleTraits`), as `guardrail doctor
+            --oracle` can find; None: if the dtype is float32, else not known.
 
     Raises:
         ConfigurationError: options that cannot work.
@@ -121,6 +124,7 @@ class SafeguardOracle:
         image_mark: str = "[image]",
         categories: Mapping[str, str] | None = None,
         harmful_categories: Collection[str] | None = None,
+        deterministic: bool | None = None,
     ) -> None:
         if set(labels.values()) != {HARMLESS, HARMFUL}:
             raise ConfigurationError(f"labels must stand for 'harmless' and 'harmful', got {dict(labels)}")
@@ -138,6 +142,7 @@ class SafeguardOracle:
         from guardrail.models.local.batch_size import BatchSize
 
         self._device, torch_dtype = device_and_dtype(device, dtype)
+        self.deterministic = deterministic or (True if torch_dtype.itemsize >= 4 else None)
         self._model, self._tokenizer = load_text_model(source, revision, self._device, torch_dtype, chat_template)
         self._batch_size = BatchSize(batch_size or (_MOST_ON_CUDA if self._device.type == "cuda" else _MOST_ON_CPU))
         self._lock = threading.Lock()

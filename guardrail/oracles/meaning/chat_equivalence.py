@@ -7,11 +7,15 @@ from typing import Protocol
 
 from guardrail.errors import ConfigurationError
 from guardrail.oracles.asking.judge import bundled_rubric
+from guardrail.oracles.base import together
 from guardrail.oracles.meaning.equivalence import DIFFERENT, EQUIVALENT, Pair
 
 
 class Labeller(Protocol):
-    """Says which of its labels fits some data, as `ChatClassifier` does: a chat model with a rubric."""
+    """Says which of its labels fits some data, as `ChatClassifier` does: a chat model with a rubric.
+
+    It may say whether it is `deterministic` (`OracleTraits`).
+    """
 
     @property
     def name(self) -> str:
@@ -43,13 +47,13 @@ class ChatComparison:
                 f"afresh=True needs a judge that is known to sample, and {labeller.name} is not: raise its temperature"
             )
         self._labeller = labeller
-        self.judges_afresh = afresh
-        """Whether equal pairs are judged independently."""
+        self.deterministic = False if afresh else together([labeller])
+        """See `OracleTraits`."""
 
     @property
     def name(self) -> str:
         """The labeller's name, and whether it judges afresh."""
-        return f"chat equivalence{' afresh' if self.judges_afresh else ''}/{self._labeller.name}"
+        return f"chat equivalence{' afresh' if self.deterministic is False else ''}/{self._labeller.name}"
 
     def compare(self, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
         """Return one label per pair, each from a separate call; `failed: why` where a call gave none.

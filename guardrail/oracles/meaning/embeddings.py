@@ -30,6 +30,9 @@ class EmbeddingComparison:
         ConfigurationError: no such model, an impossible threshold, or one that was chosen for another model.
     """
 
+    deterministic = True
+    """In float32 a pair's label does not depend on its company, but for the last digits."""
+
     def __init__(
         self,
         source: str | Path | SentenceEncoder,

@@ -38,6 +38,9 @@ class EntailmentComparison:
         ConfigurationError: no such model, weights missing, no such label, an impossible threshold.
     """
 
+    deterministic = True
+    """In float32 a pair's label does not depend on its company, but for the last digits."""
+
     def __init__(
         self,
         source: str | Path,

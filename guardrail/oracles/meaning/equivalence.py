@@ -16,8 +16,9 @@ from guardrail.oracles.base import (
     Oracle,
     OracleTraits,
     classify,
+    failure,
     is_failure,
-    judges_afresh,
+    together,
 )
 from guardrail.oracles.meaning.clustering import Star, stars
 from guardrail.oracles.text import fingerprint
@@ -46,7 +47,8 @@ class Pair(NamedTuple):
 class Comparison(Protocol):
     """Says of pairs of answers whether the first means the same as the second. It need not be transitive.
 
-    One that samples, so that its errors on equal pairs are independent, says so by an attribute `judges_afresh`.
+    It may have the attribute `deterministic` (`OracleTraits`): True for a function of the pair; False where it samples,
+    so that its errors on equal pairs are independent.
     """
 
     @property
@@ -57,7 +59,7 @@ class Comparison(Protocol):
         """Return one label per pair: `equivalent` or `different`; for a comparison that failed, `failed: why`.
 
         Args:
-            pairs: any number. The function `compare` has left out repetitions.
+            pairs: any number; without repetitions for a comparison that is a function.
             deadline: `time.monotonic()` after which no pair is begun; those left get `TIMED_OUT`.
 
         Raises:
@@ -66,33 +68,34 @@ class Comparison(Protocol):
 
 
 def compare(comparison: Comparison, pairs: Sequence[Pair], deadline: float | None = None) -> list[str]:
-    """Have each distinct pair compared once, and check the labels.
+    """Have pairs compared, and check the labels.
 
-    An answer equal to its representative, character by character, is equivalent without a comparison. Where a
-    comparison `judges_afresh`, every pair is compared, repetitions too, so that its errors stay independent.
+    A comparison that is a function is asked once about each distinct pair, every other about each pair by itself. An
+    answer equal to its representative, character by character, is equivalent without a comparison, unless that says
+    that it samples: its errors then stay independent.
 
     Raises:
         OracleError: the comparison failed as a whole, or gave something that is no label.
     """
-    known: dict[Pair, str] = {}
-    unknown = list(pairs)
-    if not judges_afresh(comparison):
-        known = {pair: EQUIVALENT for pair in pairs if pair.answer == pair.representative}
-        unknown = [pair for pair in dict.fromkeys(pairs) if pair not in known]
+    deterministic = OracleTraits.of(comparison).deterministic
+    same = set() if deterministic is False else {pair for pair in pairs if pair.answer == pair.representative}
+    open_pairs = [pair for pair in pairs if pair not in same]
+    unknown = list(dict.fromkeys(open_pairs)) if deterministic is True else open_pairs
     try:
         labels = comparison.compare(unknown, deadline) if unknown else []
     except OracleError:
         raise
     except Exception as error:
-        raise OracleError(f"comparison {comparison.name} failed: {type(error).__name__}") from error
+        raise failure(f"comparison {comparison.name} failed", error) from error
     if len(labels) != len(unknown):
         raise OracleError(f"comparison {comparison.name} gave {len(labels)} labels for {len(unknown)} pairs")
     if strange := {label for label in labels if label not in {EQUIVALENT, DIFFERENT} and not is_failure(label)}:
         raise OracleError(f"comparison {comparison.name} said {sorted(strange)}, not {EQUIVALENT!r} or {DIFFERENT!r}")
-    if judges_afresh(comparison):
-        return labels
-    known.update(zip(unknown, labels, strict=True))
-    return [known[pair] for pair in pairs]
+    if deterministic is True:
+        known = dict(zip(unknown, labels, strict=True))
+        return [EQUIVALENT if pair in same else known[pair] for pair in pairs]
+    said = iter(labels)
+    return [EQUIVALENT if pair in same else next(said) for pair in pairs]
 
 
 @dataclass(frozen=True)
@@ -144,9 +147,14 @@ class EquivalenceOracle:
         return f"equivalence/{fingerprint('stars 1', self.candidates)} by {self.comparison.name}{after}"
 
     @property
-    def judges_afresh(self) -> bool:
-        """Whether equal answers are judged independently: only if comparison and first oracle both do."""
-        return judges_afresh(self.comparison) and (self.first is None or judges_afresh(self.first))
+    def deterministic(self) -> bool | None:
+        """See `OracleTraits`; what comparison and first oracle say alike, None where they differ."""
+        return together(filter(None, (self.comparison, self.first)))
+
+    @property
+    def kept_table(self) -> bool:
+        """See `OracleTraits`; whether comparison or first oracle is."""
+        return any(OracleTraits.of(part).kept_table for part in (self.comparison, self.first))
 
     @property
     def harmful_classes(self) -> tuple[str, ...]:
@@ -251,9 +259,14 @@ class FixedEquivalence:
         return OracleTraits.of(self.oracle.first).harmful_classes
 
     @property
-    def judges_afresh(self) -> bool:
-        """Whether equal answers are judged independently."""
-        return self.oracle.judges_afresh
+    def deterministic(self) -> bool | None:
+        """See `OracleTraits`."""
+        return self.oracle.deterministic
+
+    @property
+    def kept_table(self) -> bool:
+        """See `OracleTraits`."""
+        return self.oracle.kept_table
 
     def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:
         """Return one class per answer: harmless ones are compared with the representative, in that order."""

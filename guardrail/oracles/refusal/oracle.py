@@ -53,6 +53,8 @@ class RefusalOracle:
     _weights: tuple[float, ...] = field(init=False, repr=False, compare=False)
     _bias: float = field(init=False, repr=False, compare=False)
 
+    deterministic = True
+
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
             raise ConfigurationError(f"threshold is a probability between 0 and 1, got {self.threshold}")

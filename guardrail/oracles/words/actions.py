@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Protocol
 
 from guardrail.errors import ConfigurationError, OracleError
-from guardrail.oracles.base import FAILED, is_failure
+from guardrail.oracles.base import FAILED, is_failure, together
 from guardrail.oracles.text import distinct, fingerprint
 from guardrail.oracles.words.json_objects import objects_in
 from guardrail.oracles.words.lookalikes import unmarked
@@ -120,7 +120,7 @@ class ActionOracle:
         no_action: the class of answers that give none or several.
         key: the field of a JSON answer that holds the command.
         chat: decides about answers that are neither JSON nor a mere phrase; its labels are the commands and
-            `no_action`.
+            `no_action`. One whose `deterministic` is not True is asked about every draw: see `OracleTraits`.
 
     Raises:
         ConfigurationError: no command, one without phrases, a phrase of two commands, or a `chat` with other labels.
@@ -178,6 +178,11 @@ class ActionOracle:
         )
         hashed = fingerprint(list(self._meanings.items()), self._names, self.no_action, self.key, rules)
         return f"actions/{hashed}" + (f" > {self.chat.name}" if self.chat is not None else "")
+
+    @property
+    def deterministic(self) -> bool | None:
+        """See `OracleTraits`; what `chat` says of itself where it is given."""
+        return True if self.chat is None else together([self.chat])
 
     @property
     def classes(self) -> tuple[str, ...]:

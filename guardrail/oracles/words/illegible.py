@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from guardrail.errors import ConfigurationError
-from guardrail.oracles.base import ILLEGIBLE, Oracle, OracleWrapper, classify
+from guardrail.oracles.base import ILLEGIBLE, Oracle, OracleWrapper, classify_at
 from guardrail.oracles.text import fingerprint, normalise
 from guardrail.prompts import Prompt
 
@@ -118,13 +118,18 @@ class IllegibleOracle(OracleWrapper):
         """Whether the opening of the answer says that the picture cannot be seen or read."""
         return self._pattern.search(normalise(answer)[: self.opening]) is not None
 
-    def classify(self, answers: Sequence[str], prompts: Sequence[Prompt], deadline: float | None = None) -> list[str]:
-        """Return one class per answer; the other oracle is asked only about those whose class it decides."""
+    def _classify(
+        self,
+        answers: Sequence[str],
+        prompts: Sequence[Prompt],
+        deadline: float | None,
+        seeds: Sequence[int] | None,
+    ) -> list[str]:
+        """Ask the other oracle about those answers whose class it decides."""
         complains = [self.illegible(answer) for answer in answers]
         asked = [i for i, complaint in enumerate(complains) if self.keeps or not complaint]
-        judged = classify(self.oracle, [answers[i] for i in asked], [prompts[i] for i in asked], deadline)
         labels = [ILLEGIBLE] * len(answers)
-        for i, label in zip(asked, judged, strict=True):
+        for i, label in classify_at(asked, self.oracle, answers, prompts, deadline, seeds=seeds).items():
             if not complains[i] or label in self.keeps:
                 labels[i] = label
         return labels

@@ -32,6 +32,8 @@ class LabelOracle:
     harmless_classes: Sequence[str] = ()
     alike: Sequence[Sequence[str]] = ()
 
+    deterministic = True
+
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or FAILED in self.classes:
             raise ConfigurationError(f"labels need at least two classes, and none named 'failed': {dict(self.labels)}")

@@ -53,6 +53,8 @@ class LexiconOracle:
     _patterns: dict[str, tuple[re.Pattern[str], re.Pattern[str]]] = field(init=False, repr=False, compare=False)
     """By class: a pattern of terms without marks, searched in text without marks; and one of terms with marks."""
 
+    deterministic = True
+
     def __post_init__(self) -> None:
         terms = {label: distinct(words, lookalikes) for label, words in self.terms.items()}
         if not terms:

@@ -414,17 +414,25 @@ class TestCertificates:
         independent = Smoothing(
             samples=20, key=SecretBytes(b"the key of these tests"), oracle_error=SymmetricError(rate_lower=0.01)
         )
-        with pytest.raises(Exception, match="independent"):
-            SmoothedClassifier(CoinVLM(1.0), make(), independent)
+        for repeating in (make(), make(deterministic=True)):
+            with pytest.raises(Exception, match="independent"):
+                SmoothedClassifier(CoinVLM(1.0), repeating, independent)
         sampled = make(chat_openai(url, temperature=0.7), afresh=True)
         SmoothedClassifier(CoinVLM(1.0), sampled, independent).certify(picture(), "?")
         assert len(manners.asked) == 20
-        SmoothedClassifier(CoinVLM(1.0), make(), Smoothing(samples=20)).certify(picture(), "?")
-        assert len(manners.asked) == 21
+        asked = {}
+        for what, judge in (("unknown", make()), ("function", make(deterministic=True))):
+            manners.asked.clear()
+            certificate = SmoothedClassifier(CoinVLM(1.0), judge, Smoothing(samples=20)).certify(picture(), "?")
+            asked[what] = (len(manners.asked), certificate.judgements)
+        assert asked == {"unknown": (20, "afresh"), "function": (1, "function")}
 
     def test_only_a_judge_that_samples_judges_afresh(self, url: str, make: Callable[..., JudgeOracle]) -> None:
-        assert make(chat_openai(url, temperature=0).bind(temperature=0.7), afresh=True).judges_afresh
-        assert not make(chat_openai(url, temperature=0.7)).judges_afresh
+        assert make(chat_openai(url, temperature=0).bind(temperature=0.7), afresh=True).deterministic is False
+        assert make(chat_openai(url, temperature=0.7)).deterministic is None
+        assert make(chat_openai(url, temperature=0), deterministic=True).deterministic is True
+        with pytest.raises(ConfigurationError, match=r"samples.*0\.7"):
+            make(chat_openai(url, temperature=0.7), deterministic=True)
         for chat in (
             chat_openai(url),
             chat_openai(url, temperature=None),

@@ -292,4 +292,8 @@ class TestChat:
             ChatComparison(Other())
         with pytest.raises(ConfigurationError, match="temperature"):
             ChatComparison(Labeller(), afresh=True)
-        assert ChatComparison(Sampled(), afresh=True).judges_afresh
+        assert ChatComparison(Sampled(), afresh=True).deterministic is False
+        assert ChatComparison(Labeller()).deterministic is None
+        labeller = Labeller()
+        labeller.deterministic = True  # type: ignore[attr-defined]
+        assert ChatComparison(labeller).deterministic is True

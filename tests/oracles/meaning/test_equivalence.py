@@ -174,17 +174,16 @@ class TestAsking:
         assert compare(comparison, pairs) == ["equivalent", "different", "equivalent", "equivalent"]
         assert comparison.asked == pairs[:2]
 
-    def test_a_comparison_that_judges_afresh_is_asked_every_time(self) -> None:
-        class Sampled(RuleComparison):
-            judges_afresh = True
-
-        comparison = Sampled(first_word)
+    @pytest.mark.parametrize(("deterministic", "asked"), [(True, 1), (None, 2), (False, 4)])
+    def test_only_a_function_is_asked_once_per_pair(self, deterministic: bool | None, asked: int) -> None:
+        comparison = RuleComparison(first_word)
+        comparison.deterministic = deterministic
         fixed = EquivalenceOracle(comparison).fixed_on("left")
-        assert fixed.judges_afresh
-        classes(fixed, "left", "left", "up")
-        assert len(comparison.asked) == 3
-        assert not EquivalenceOracle(comparison, first=RefusalOracle()).judges_afresh
-        assert not EquivalenceOracle(RuleComparison(first_word)).judges_afresh
+        assert fixed.deterministic is deterministic
+        assert classes(fixed, "left", "left", "up", "up") == ["equivalent"] * 2 + ["different"] * 2
+        assert len(comparison.asked) == asked
+        together = EquivalenceOracle(comparison, first=RefusalOracle()).fixed_on("left").deterministic
+        assert together is (True if deterministic else None)
 
 
 class TestFirst:

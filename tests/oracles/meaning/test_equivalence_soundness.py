@@ -93,12 +93,10 @@ def test_an_asymmetric_comparison_is_estimated_in_its_direction() -> None:
 
 
 def test_remembered_judgements_refuse_independent_errors() -> None:
-    class Sampled(RuleComparison):
-        judges_afresh = True
-
     smoothing = Smoothing(oracle_error=SymmetricError(rate_lower=0.05))
     say = SayingVLM(lambda u: "left")
     with pytest.raises(ContradictedAssumptionError):
         SmoothedClassifier(say, EquivalenceOracle(RuleComparison(first_word)), smoothing)
-    certificate = SmoothedClassifier(say, EquivalenceOracle(Sampled(first_word)), smoothing).certify(X, "?")
+    sampled = EquivalenceOracle(RuleComparison(first_word, deterministic=False))
+    certificate = SmoothedClassifier(say, sampled, smoothing).certify(X, "?")
     assert certificate.radius_true is not None

@@ -103,12 +103,12 @@ def test_the_name_tells_options_and_oracles_apart() -> None:
     assert lexicon.name in oracles[0].name
 
 
-def test_it_judges_afresh_as_its_oracle_does(oracle: IllegibleOracle) -> None:
+def test_it_is_a_function_as_its_oracle_is(oracle: IllegibleOracle) -> None:
     class Sampled(RefusalOracle):
-        judges_afresh = True
+        deterministic = False
 
-    assert not oracle.judges_afresh
-    assert IllegibleOracle(Sampled()).judges_afresh
+    assert oracle.deterministic is True
+    assert IllegibleOracle(Sampled()).deterministic is False
 
 
 def test_an_unknown_class_to_keep_is_refused() -> None:
