@@ -229,7 +229,7 @@ class TestRepeating:
                 return super().classify_draws(answers, prompts, seeds)
 
         model = CoinVLM(1.0)
-        for rule in ("selection", "auto"):
+        for rule in ("selection", "all"):
             classifier = SmoothedClassifier(model, Watched(0.5), Smoothing(key=SecretBytes(KEY), class_rule=rule))
             for picture in pictures(2):
                 request = classifier.request(picture, "?")
