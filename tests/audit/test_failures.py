@@ -47,6 +47,7 @@ def test_tables_that_have_gone_are_said_to_have(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_lock_that_is_not_given_up_is_named(tmp_path: Path) -> None:
     with AuditLog(tmp_path / "audit.db") as log, closing(sqlite3.connect(tmp_path / "audit.db")) as other:
         other.execute("BEGIN IMMEDIATE")

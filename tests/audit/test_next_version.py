@@ -118,6 +118,7 @@ def test_a_migration_that_fails_half_way_changes_nothing(engine: str, next_versi
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_migration_gives_up_rather_than_make_all_writers_wait_for_a_reader(
     next_version: Path, tmp_path: Path
 ) -> None:

@@ -251,6 +251,7 @@ def test_a_log_that_is_recorded_as_current_and_has_lost_a_table_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_migration_of_another_process_that_hangs_is_not_waited_for_without_end(tmp_path: Path) -> None:
     with database("postgresql", tmp_path, old=True) as url:
         opened = create_engine(url)

@@ -220,7 +220,7 @@ def hold(connection: RedisConnection, seconds: float, holders: int) -> list[thre
 
 
 def test_waiting_for_a_free_connection_is_no_outage(redis_server: RedisServer) -> None:
-    connection = RedisConnection(f"{redis_server.url}?max_connections=2", timeout=1.0)
+    connection = RedisConnection(f"{redis_server.url}?max_connections=2", timeout=10.0)  # blpop waits in steps
     connection.call(lambda client: client.ping())
     threads = hold(connection, 0.6, 2)
     assert connection.call(lambda client: client.ping()), "it waits its turn"
