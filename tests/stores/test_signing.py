@@ -93,6 +93,7 @@ def test_the_good_entry_is_good_under_its_own_key_alone() -> None:
         (FOREIGN, "signature"),
         (GOOD + b"\x00" * 2**18, "too_large"),
     ],
+    ids=["empty", "cut", "another_beginning", "old", "foreign", "too_long"],
 )
 def test_each_cause_is_named(entry: bytes, cause: str) -> None:
     with pytest.raises(RejectedEntryError) as caught:
