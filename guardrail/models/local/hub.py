@@ -12,11 +12,13 @@ from guardrail.errors import ModelError
 
 _PATIENCE = 5.0
 """Seconds to wait for a connection to the hub, and for its answer."""
+_OPTIONS = {"trust_remote_code": False}
+"""Not told, transformers asks on stdin, and a yes there runs whatever came with the checkpoint."""
 _FOLDER = "name the folder of a model in Hugging Face format, such as ./my-model"
 
 
 def options(source: str | Path, revision: str | None) -> dict[str, Any]:
-    """Return the arguments, besides the name, with which transformers finds a model.
+    """Return the arguments, besides the name, with which transformers finds a model, and never runs code of its own.
 
     Args:
         source: folder, or hub id.
@@ -26,20 +28,20 @@ def options(source: str | Path, revision: str | None) -> dict[str, Any]:
         ModelError: there is no such folder, or the model must be downloaded and cannot be.
     """
     if Path(source).is_dir():
-        return {}
+        return dict(_OPTIONS)
     if isinstance(source, Path) or _is_path(source):
         if Path(source).is_file():
             raise ModelError(f"cannot load {source!s}: it is a file; name the folder that it is in")
         raise ModelError(f"there is no folder {source!s}: {_FOLDER}, or a hub id like owner/name")
     reason = _unreachable(source, revision)
     if reason is None:
-        return {"revision": revision}
+        return {**_OPTIONS, "revision": revision}
     if _cached(source, revision) is None:
         raise ModelError(
             f"cannot load {source}: there is no such folder here, so its weights have to be downloaded, and {reason}; "
             f"connect, or {_FOLDER}"
         )
-    return {"revision": revision, "local_files_only": True}
+    return {**_OPTIONS, "revision": revision, "local_files_only": True}
 
 
 def _is_path(source: str) -> bool:

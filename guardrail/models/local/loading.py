@@ -134,6 +134,17 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _EXHAUSTED)
 
 
+def why_unloadable(error: Exception) -> str:
+    """Say in one line why transformers could not load something, and what to do where it would run its code."""
+    if "trust_remote_code" in str(error):
+        return (
+            "it needs program code that comes with the checkpoint, which is never run here: choose a checkpoint of an "
+            "architecture that transformers knows (often called '-hf'), or serve this one elsewhere, by vLLM for "
+            "instance, and ask it as a chat model"
+        )
+    return " ".join(str(error).split())
+
+
 def pinned_revision(source: str | Path, revision: str | None) -> str:
     """Return a name of the loaded weights: for a folder the given revision or a content hash, else the hub's commit.
 
@@ -159,9 +170,7 @@ def _config(source: str | Path, options: dict[str, Any]) -> Any:  # noqa: ANN401
     try:
         return AutoConfig.from_pretrained(source, **options)
     except Exception as error:  # the library raises many kinds; each means the same to the user
-        raise ModelError(
-            f"cannot load {source!s}, which must be a model in Hugging Face format: {' '.join(str(error).split())}"
-        ) from error
+        raise _unloadable(error, f"{source!s}, which must be a model in Hugging Face format") from error
 
 
 def _processor(source: str | Path, options: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -175,7 +184,7 @@ def _processor(source: str | Path, options: dict[str, Any]) -> Any:  # noqa: ANN
                 f"the processor of {source!s} needs torchvision, which is not installed or does not fit torch: "
                 "install the torchvision that belongs to your torch"
             ) from error
-        raise ModelError(f"cannot load the processor of {source!s}: {error}") from error
+        raise _unloadable(error, f"the processor of {source!s}") from error
     if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
         raise ModelError(f"{source!s} has no processor for images and text: is it a vision-language model?")
     _require_template(processor, source)
@@ -189,7 +198,7 @@ def _tokenizer(source: str | Path, options: dict[str, Any], chat_template: str |
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(source, **options)
     except Exception as error:
-        raise ModelError(f"cannot load the tokenizer of {source!s}: {error}") from error
+        raise _unloadable(error, f"the tokenizer of {source!s}") from error
     if chat_template is not None:
         tokenizer.chat_template = chat_template
     _require_template(tokenizer, source)
@@ -200,6 +209,10 @@ def _tokenizer(source: str | Path, options: dict[str, Any], chat_template: str |
 def _require_template(owner: Any, source: str | Path) -> None:  # noqa: ANN401
     if not getattr(owner, "chat_template", None):
         raise ModelError(f"{source!s} has no chat template: add chat_template.jinja to its folder")
+
+
+def _unloadable(error: Exception, what: str) -> ModelError:
+    return ModelError(f"cannot load {what}: {why_unloadable(error)}")
 
 
 def _pad_on_the_left(tokenizer: Any) -> None:  # noqa: ANN401
@@ -222,7 +235,7 @@ def _model(
     except Exception as error:
         if out_of_memory(error):
             raise ModelError(f"not enough memory to load {source!s}: use a smaller model or dtype") from error
-        raise ModelError(f"cannot load {source!s} as {kind}: {error}") from error
+        raise _unloadable(error, f"{source!s} as {kind}") from error
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{source!s} lacks {len(missing)} of its weights, {missing[0]} among them, which would be random: "

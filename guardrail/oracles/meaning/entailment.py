@@ -129,7 +129,7 @@ def _load(source: str | Path, revision: str | None, device: torch.device) -> tup
     Raises:
         ConfigurationError: no such model; one without its classifier's weights, which would be random.
     """
-    from guardrail.models.local.loading import torchvision_works
+    from guardrail.models.local.loading import torchvision_works, why_unloadable
 
     local = Path(source).is_dir()
     if isinstance(source, Path) and not local:
@@ -137,7 +137,7 @@ def _load(source: str | Path, revision: str | None, device: torch.device) -> tup
     torchvision_works()  # before transformers looks for torchvision
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    options = {} if local else {"revision": revision}
+    options: dict[str, Any] = {"trust_remote_code": False} | ({} if local else {"revision": revision})
     try:
         loaded: Any = AutoModelForSequenceClassification.from_pretrained(
             source, dtype="float32", output_loading_info=True, **options
@@ -145,7 +145,8 @@ def _load(source: str | Path, revision: str | None, device: torch.device) -> tup
         tokenizer: Any = AutoTokenizer.from_pretrained(source, **options)
     except Exception as error:  # the library raises many kinds; each means the same to the user
         raise ConfigurationError(
-            f"cannot load {source!s} as a sequence classifier: {error}; check the hub id, or give a folder"
+            f"cannot load {source!s} as a sequence classifier: {why_unloadable(error)}; check the hub id, or give a "
+            "folder"
         ) from error
     model, report = loaded
     if missing := sorted(report["missing_keys"]):

@@ -35,7 +35,7 @@ class SentenceEncoder:
     def __init__(
         self, source: str | Path, *, revision: str | None = None, device: str | None = None, batch_size: int = 64
     ) -> None:
-        from guardrail.models.local.loading import pinned_revision, torchvision_works
+        from guardrail.models.local.loading import pinned_revision, torchvision_works, why_unloadable
 
         if isinstance(source, Path) and not source.is_dir():
             raise ConfigurationError(
@@ -53,11 +53,16 @@ class SentenceEncoder:
         pinned = None if Path(source).is_dir() else revision
         try:
             self._model = SentenceTransformer(
-                str(source), revision=pinned, device=device, model_kwargs={"dtype": "float32"}
+                str(source),
+                revision=pinned,
+                device=device,
+                trust_remote_code=False,
+                model_kwargs={"dtype": "float32"},
             )
         except Exception as error:  # the library raises many kinds; each means the same to the user
             raise ConfigurationError(
-                f"cannot load {source!s} as a sentence-transformers model: {error}; check the hub id or folder"
+                f"cannot load {source!s} as a sentence-transformers model: {why_unloadable(error)}; check the hub "
+                "id or folder"
             ) from error
         self.source = str(source)
         self.batch_size = batch_size

@@ -56,8 +56,7 @@ def answering(status: int, code: str = "") -> Iterator[str]:
 
 
 def test_a_folder_needs_no_hub(tmp_path: Path) -> None:
-    assert hub.options(tmp_path, "main") == {}
-    assert hub.options(str(tmp_path), None) == {}
+    assert hub.options(tmp_path, "main") == hub.options(str(tmp_path), None) == {"trust_remote_code": False}
 
 
 @pytest.mark.parametrize("source", ["./nowhere", "/no/where", "~/nowhere", "a/b/c", Path("nowhere")])
@@ -110,7 +109,7 @@ def test_what_the_hub_says(monkeypatch: pytest.MonkeyPatch, status: int, code: s
 def test_a_hub_that_has_the_model(monkeypatch: pytest.MonkeyPatch, status: int, code: str) -> None:
     with answering(status, code) as url:
         ask(monkeypatch, url)
-        assert hub.options("some/model", "v1") == {"revision": "v1"}
+        assert hub.options("some/model", "v1") == {"revision": "v1", "trust_remote_code": False}
 
 
 @pytest.mark.slow
