@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.errors import ModelError
 from guardrail.models.local import hub
+from guardrail.models.local.chat_template import settled
 
 if TYPE_CHECKING:
     import torch
@@ -187,7 +188,7 @@ def _processor(source: str | Path, options: dict[str, Any]) -> Any:  # noqa: ANN
         raise _unloadable(error, f"the processor of {source!s}") from error
     if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
         raise ModelError(f"{source!s} has no processor for images and text: is it a vision-language model?")
-    _require_template(processor, source)
+    settled(processor, source)
     _pad_on_the_left(processor.tokenizer)
     return processor
 
@@ -201,14 +202,9 @@ def _tokenizer(source: str | Path, options: dict[str, Any], chat_template: str |
         raise _unloadable(error, f"the tokenizer of {source!s}") from error
     if chat_template is not None:
         tokenizer.chat_template = chat_template
-    _require_template(tokenizer, source)
+    settled(tokenizer, source)
     _pad_on_the_left(tokenizer)
     return tokenizer
-
-
-def _require_template(owner: Any, source: str | Path) -> None:  # noqa: ANN401
-    if not getattr(owner, "chat_template", None):
-        raise ModelError(f"{source!s} has no chat template: add chat_template.jinja to its folder")
 
 
 def _unloadable(error: Exception, what: str) -> ModelError:
