@@ -398,18 +398,45 @@ def _library(model: Any, inputs: dict[str, Tensor], options: _Options) -> Tensor
     from transformers import LogitsProcessorList
 
     length = inputs["input_ids"].shape[1]
+    written = _Written.of(model, inputs)
     sampling = [_SeededSampling(options, length)] if options.temperature else []
     finite = _Finite(inputs["input_ids"])
     output = model.generate(
         **inputs,
         max_new_tokens=options.max_new_tokens,
         do_sample=False,
-        logits_processor=LogitsProcessorList([*sampling, finite]),
+        logits_processor=LogitsProcessorList([*written, *sampling, finite]),
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
         eos_token_id=list(options.end_tokens) or None,
         pad_token_id=options.pad_token,
     )
     generated: Tensor = output[:, length:]
     return generated.masked_fill(finite.broken, BROKEN)
+
+
+class _Written:
+    """Gives a processor of scores what was written in each row, without the padding, which its batch decides on."""
+
+    def __init__(self, processor: Any, mask: Tensor) -> None:  # noqa: ANN401
+        self._processor = processor
+        self._starts = mask.int().argmax(1).tolist()
+
+    @classmethod
+    def of(cls, model: Any, inputs: dict[str, Tensor]) -> list[_Written]:  # noqa: ANN401
+        """Return those that the model's settings ask for."""
+        from transformers import NoRepeatNGramLogitsProcessor, RepetitionPenaltyLogitsProcessor
+
+        penalty, ngram = (
+            getattr(model.generation_config, name, None) for name in ("repetition_penalty", "no_repeat_ngram_size")
+        )
+        asked: list[Any] = [RepetitionPenaltyLogitsProcessor(penalty)] if penalty not in {None, 1.0} else []
+        asked += [NoRepeatNGramLogitsProcessor(ngram)] if ngram else []
+        return [cls(processor, inputs["attention_mask"]) for processor in asked]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        rows = enumerate(self._starts)
+        return torch.cat([self._processor(input_ids[i : i + 1, start:], scores[i : i + 1]) for i, start in rows])
 
 
 class _Finite:

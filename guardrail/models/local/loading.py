@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from guardrail.errors import ModelError
 from guardrail.models.local import hub
 from guardrail.models.local.chat_template import settled
+from guardrail.models.local.generation_settings import keep_choice
 
 if TYPE_CHECKING:
     import torch
@@ -247,4 +248,5 @@ def _model(
                 "use a smaller model or dtype, or another device"
             ) from error
         raise ModelError(f"cannot use device {device}: {error}") from error
+    keep_choice(model, source)
     return model
