@@ -271,10 +271,102 @@ def mllama(folder: Path) -> None:
     )
 
 
+def llama4(folder: Path) -> None:
+    """Llama 4: tiles of one size, pixels shuffled; its experts take each token by itself. `<|patch|>` is its image."""
+    from transformers import Llama4Config
+
+    _save(
+        folder,
+        Llama4Config(
+            vision_config={
+                **_VISION,
+                "image_size": SIDE,
+                "intermediate_size": 128,
+                "vision_output_dim": 32,
+                "projector_input_dim": 32,
+                "projector_output_dim": 32,
+            },
+            text_config={
+                **_TEXT,
+                "intermediate_size_mlp": 64,
+                "head_dim": 16,
+                "num_local_experts": 2,
+                "vocab_size": _vocabulary(folder, image="<|patch|>"),
+            },
+            boi_token_index=BEGIN,
+            eoi_token_index=END,
+            image_token_index=IMAGE,
+        ),
+        "Llama4Processor",
+        {
+            "image_processor_type": "Llama4ImageProcessor",
+            "size": _SQUARE,
+            "max_patches": 1,
+            "image_mean": [0.5] * 3,
+            "image_std": [0.5] * 3,
+        },
+        image="<|image|>",
+        patch_size=14,
+        pixel_shuffle_ratio=0.5,
+    )
+
+
+def aya_vision(folder: Path) -> None:
+    """Aya Vision: SigLIP, tiles, patches merged by four. `<|IMG_PATCH|>` is its image."""
+    from transformers import AyaVisionConfig
+
+    _save(
+        folder,
+        AyaVisionConfig(
+            vision_config={"model_type": "siglip_vision_model", **_VISION, "vision_use_head": False},
+            text_config={
+                "model_type": "cohere2",
+                **_TEXT,
+                "head_dim": 16,
+                "vocab_size": _vocabulary(folder, image="<|IMG_PATCH|>"),
+            },
+            image_token_index=IMAGE,
+        ),
+        "AyaVisionProcessor",
+        {"image_processor_type": "GotOcr2ImageProcessor", "size": _SQUARE, "crop_to_patches": True},
+        patch_size=14,
+        img_size=SIDE,
+        downsample_factor=2,
+    )
+
+
+def mistral3(folder: Path) -> None:
+    """Mistral 3: Pixtral's encoder of any size, patches merged by four, a token after each row of them."""
+    from transformers import Mistral3Config
+
+    _save(
+        folder,
+        Mistral3Config(
+            vision_config={"model_type": "pixtral", **_VISION, "head_dim": 16},
+            text_config={
+                "model_type": "mistral",
+                **_TEXT,
+                "head_dim": 16,
+                "vocab_size": _vocabulary(folder, image="[IMG]"),
+            },
+            image_token_index=IMAGE,
+        ),
+        "PixtralProcessor",
+        {"image_processor_type": "PixtralImageProcessor", "size": {"longest_edge": SIDE}, "patch_size": 14},
+        image="[IMG]",
+        patch_size=14,
+        spatial_merge_size=2,
+    )
+
+
 BUILDERS: dict[str, Callable[[Path], None]] = {
-    build.__name__: build for build in (llava, llava_next, qwen, idefics3, smolvlm, gemma3, paligemma, internvl, mllama)
+    build.__name__: build
+    for build in (
+        *(llava, llava_next, qwen, idefics3, smolvlm, gemma3, paligemma, internvl, mllama),
+        *(llama4, aya_vision, mistral3),
+    )
 }
-NEED_TORCHVISION = ("qwen", "smolvlm", "internvl")
+NEED_TORCHVISION = ("qwen", "smolvlm", "internvl", "llama4", "mistral3")
 STREAM = NoiseStream.derive(b"the key of these tests", b"request", "estimation")
 
 
@@ -290,9 +382,19 @@ def texts(vlm: TransformersVLM, asked: Sequence[Draw]) -> list[str]:
     return [answer.text for answer in vlm.answer(asked)]
 
 
+_BORDERS = {
+    "<image>": ("<begin>", "<end>"),
+    "<|image_pad|>": ("<|vision_start|>", "<|vision_end|>"),
+    "<|patch|>": ("<|image_start|>", "<|image_end|>"),
+    "<|IMG_PATCH|>": ("<|START_OF_IMG|>", "<|END_OF_IMG|>"),
+    "[IMG]": ("[IMG_BREAK]", "[IMG_END]"),
+}
+"""What stands around an image, or within, by the token that each of its places in the text is."""
+
+
 def _special_tokens(image: str) -> list[str]:
-    begin, end = ("<|vision_start|>", "<|vision_end|>") if image == "<|image_pad|>" else ("<begin>", "<end>")
-    return ["<pad>", "<s>", "</s>", image, begin, end, "<fake_token_around_image>", "<video>", "<end_of_utterance>"]
+    around = ("<fake_token_around_image>", "<video>", "<end_of_utterance>", "<|image|>")
+    return ["<pad>", "<s>", "</s>", image, *_BORDERS[image], *around]
 
 
 def _tokenizer(image: str = "<image>") -> Any:
@@ -326,7 +428,7 @@ def _tokenizer(image: str = "<image>") -> Any:
         pad_token="<pad>",
         bos_token="<s>",
         eos_token="</s>",
-        extra_special_tokens=extra,
+        extra_special_tokens=extra if image in {"<image>", "<|image_pad|>"} else {},
         model_max_length=512,
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 Row: TypeAlias = "Mapping[str, torch.Tensor]"
 """The token inputs of one prompt: `input_ids`, `attention_mask`, and whatever else the model takes per token."""
 
+_NAMES = re.compile(r"(image|img|video|vision|audio|boi|eoi|patch)\w*_token_(id|index)$")
+"""Names by which configurations tell the tokens that mark media."""
 _IMAGE_WORDS = ("image_token", "video_token", "boi_token", "eoi_token", "start_image_token", "end_image_token")
 
 
@@ -29,7 +33,9 @@ class PromptEncoder:
 
     Args:
         processor: the model's.
+        config: the model's.
         options: arguments for its image processor.
+        size: height and width of a picture, on which it is found out which tokens mark images.
         accepted: names of the inputs that the model takes, without those made from pixels.
         opening: text with which the answer begins, and which the model continues.
         image_tokens: number of tokens of each image; None: the processor fills them in.
@@ -38,13 +44,18 @@ class PromptEncoder:
     def __init__(
         self,
         processor: Any,  # noqa: ANN401
+        config: Any,  # noqa: ANN401
         options: Mapping[str, Any],
+        *,
+        size: tuple[int, int],
         accepted: Collection[str],
         opening: str = "",
         image_tokens: int | None = None,
     ) -> None:
         self._processor = processor
+        self._config = config
         self._options = options
+        self._size = size
         self._accepted = accepted
         self._opening = opening
         self._image_tokens = image_tokens
@@ -52,17 +63,41 @@ class PromptEncoder:
         self.row = lru_cache(maxsize=256)(self._row)
         """The row of a prompt with images of these sizes (height, width); cached."""
 
-    def require_plain(self, prompt: Prompt) -> None:
-        """Refuse text with a token that this model reads as an image.
+    def require_plain(self, prompt: Prompt, sizes: tuple[tuple[int, int], ...]) -> None:
+        """Refuse text that this model reads as an image: in a batch, other requests' pictures would move to it.
 
         Raises:
-            PromptError: the text holds one.
+            PromptError: the text holds a token that marks images, whole or in pieces.
         """
-        owners = (self._processor, self._processor.tokenizer)
-        words = {getattr(owner, word, None) for owner in owners for word in _IMAGE_WORDS}
-        for word in filter(None, words):
-            if str(word) in prompt.text:
-                raise PromptError(f"the text contains {str(word)!r}, which this model reads as an image: remove it")
+        for word in sorted(self._words):
+            if word in prompt.text:
+                raise PromptError(f"the text contains {word!r}, which this model reads as an image: remove it")
+        alone = self._marks(self.row(Prompt.of("?", len(sizes)), sizes)) if sizes else Counter[int]()
+        if (found := self._marks(self.row(prompt, sizes))) != alone:
+            raise PromptError(
+                f"text and images make {found.total()} tokens that mark images, and {len(sizes)} image(s) alone "
+                f"{alone.total()}: remove what this model reads as an image, or place each image in a user's turn"
+            )
+
+    @cached_property
+    def _words(self) -> set[str]:
+        """Whatever marks an image in the text: what the processor and its tokenizer call so, and what they put in."""
+        tokenizer = self._processor.tokenizer
+        owners = (self._processor, tokenizer)
+        words = {str(word) for owner in owners for name in _IMAGE_WORDS if (word := getattr(owner, name, None))}
+        with_image = self.row(Prompt.of("?", 1), (self._size,))["input_ids"].tolist()
+        put_in = {*with_image} - {*tokenizer(self.chat(Prompt.of("?", 0)))["input_ids"]} - _borders(tokenizer)
+        added = tokenizer.added_tokens_decoder
+        return words | {str(added[token]) for token in (put_in | self._named) if token in added}
+
+    @cached_property
+    def _named(self) -> set[int]:
+        """Tokens of the vocabulary that the model's configuration names as those of media."""
+        named = {value for name, value in vars(self._config).items() if _NAMES.search(name) and isinstance(value, int)}
+        return named & {*self._processor.tokenizer.added_tokens_decoder} - _borders(self._processor.tokenizer)
+
+    def _marks(self, row: Row) -> Counter[int]:
+        return Counter(token for token in row["input_ids"].tolist() if token in self._named)
 
     def chat(self, prompt: Prompt) -> str:
         """Return the conversation as text, up to where the answer begins.
@@ -120,3 +155,8 @@ class PromptEncoder:
                 place[(slice(shape[0] - len(value), None), *map(slice, value.shape[1:]))] = value
             inputs[name] = padded
         return inputs
+
+
+def _borders(tokenizer: Any) -> set[int | None]:  # noqa: ANN401
+    """Return the tokens that begin, end or fill a text of any kind."""
+    return {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id}

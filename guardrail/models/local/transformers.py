@@ -106,7 +106,9 @@ class TransformersVLM:
         from_pixels = self._pixels([[rough_picture(self._resolution)]])
         self._prompts = PromptEncoder(
             self._processor,
+            self._model.config,
             options,
+            size=self._resolution,
             accepted=sorted(set(accepted) - from_pixels.keys() - {"labels"}),
             opening=opening,
             image_tokens=overview.image_tokens if overview else None,
@@ -159,8 +161,8 @@ class TransformersVLM:
         """Refuse a request that the model cannot take, before the first draw.
 
         Raises:
-            PromptError: the text holds the model's image token, or its chat template or processor refuses the
-                conversation.
+            PromptError: the text holds a token that marks images, or the model's chat template or processor refuses
+                the conversation.
             PromptTooLongError: prompt, images and answer exceed the model's context.
             TooManyImagesError: more than `max_images`.
         """
@@ -168,7 +170,7 @@ class TransformersVLM:
             raise TooManyImagesError(
                 f"the request carries {len(sizes)} images, this model takes {self._max_images}: send fewer"
             )
-        self._prompts.require_plain(prompt)
+        self._prompts.require_plain(prompt, tuple(sizes))
         length = len(self._prompts.row(prompt, tuple(sizes))["input_ids"]) + self._max_new_tokens
         text_config = self._model.config.get_text_config()
         longest = getattr(text_config, "max_position_embeddings", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -194,16 +195,38 @@ def test_llava_next_without_a_grid_is_the_model_on_its_overview(load: Load) -> N
     assert torch.equal(one[16], vlm._model.model.image_newline)
 
 
-@pytest.mark.parametrize("text", [("<ima", "ge>"), ("<image", ">", "?")])
-def test_text_in_pieces_makes_no_second_place_for_an_image(load: Load, kind: str, text: tuple[str, ...]) -> None:
+MARKS = {
+    "qwen": ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<video>"),
+    "idefics3": ("<image>", "<fake_token_around_image>", "<global-img>"),
+    "smolvlm": ("<image>", "<fake_token_around_image>", "<global-img>"),
+    "gemma3": ("<begin>", "<image>", "<end>"),
+    "internvl": ("<image>", "<begin>", "<end>"),
+    "llama4": ("<|image|>", "<|image_start|>", "<|patch|>", "<|image_end|>"),
+    "aya_vision": ("<image>", "<|START_OF_IMG|>", "<|IMG_PATCH|>", "<|END_OF_IMG|>"),
+    "mistral3": ("[IMG]", "[IMG_BREAK]", "[IMG_END]"),
+}
+"""What stands in each model's text for an image, and around it; what is not named here has `<image>` alone."""
+
+
+def test_no_mark_of_an_image_passes_in_the_text(load: Load, kind: str) -> None:
     """In a batch, the other requests' pictures would move by one place."""
     vlm = load(kind)
-    pieces = tuple(part.replace("<image>", vlm._processor.image_token) for part in text)
-    if kind in {"qwen", "gemma3"}:
-        word = "<|image_pad|>" if kind == "qwen" else "<begin>"
-        pieces = (word[:5], word[5:])
-    with pytest.raises(PromptError, match="1 image"):
-        vlm.check(Prompt((Turn("user", (ImagePlace(0), *pieces)),)), [(tiny.SIDE, tiny.SIDE)])
+    for word in MARKS.get(kind, ("<image>",)):
+        for images in (1, 2):
+            with pytest.raises(PromptError, match=re.escape(word)):
+                vlm.check(Prompt.of(f"And {word}?", images), [(tiny.SIDE, tiny.SIDE)] * images)
+    vlm.check(Prompt.of("And an image, a patch, a video and a tile <b> [i] <|x|>?", 1), [(tiny.SIDE, tiny.SIDE)])
+
+
+@pytest.mark.parametrize("cuts", [(1,), (3,), (2, 4)])
+def test_no_mark_passes_in_pieces(load: Load, kind: str, cuts: tuple[int, ...]) -> None:
+    vlm = load(kind)
+    for word in MARKS.get(kind, ("<image>",)):
+        if not {word, vlm._tokenizer.convert_tokens_to_ids(word)} & {vlm._processor.image_token, *vlm._prompts._named}:
+            continue  # it marks no place for a picture
+        pieces = [word[a:b] for a, b in zip((0, *cuts), (*cuts, None), strict=True)]
+        with pytest.raises(PromptError, match="image"):
+            vlm.check(Prompt((Turn("user", (ImagePlace(0), *pieces)),)), [(tiny.SIDE, tiny.SIDE)])
 
 
 def test_an_image_that_the_chat_template_leaves_out_is_refused(load: Load, tmp_path: Path) -> None:
