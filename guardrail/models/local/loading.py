@@ -46,6 +46,11 @@ def load(source: str | Path, revision: str | None, device: torch.device, dtype: 
             f"cannot load {source!s} as {kind}: its kind is {config.model_type!r}, which takes no images with text; "
             "choose a vision-language model"
         )
+    if config.is_encoder_decoder:
+        raise ModelError(
+            f"cannot load {source!s}: its kind is {config.model_type!r}, which writes its answer apart from the prompt "
+            "(an encoder and a decoder): choose one that continues the prompt"
+        )
     processor = _processor(source, options)
     return _model(AutoModelForImageTextToText, source, options, device, dtype, kind=kind), processor
 
@@ -190,7 +195,7 @@ def _processor(source: str | Path, options: dict[str, Any]) -> Any:  # noqa: ANN
     if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
         raise ModelError(f"{source!s} has no processor for images and text: is it a vision-language model?")
     settled(processor, source)
-    _pad_on_the_left(processor.tokenizer)
+    _pad_on_the_left(processor.tokenizer, source)
     return processor
 
 
@@ -204,7 +209,7 @@ def _tokenizer(source: str | Path, options: dict[str, Any], chat_template: str |
     if chat_template is not None:
         tokenizer.chat_template = chat_template
     settled(tokenizer, source)
-    _pad_on_the_left(tokenizer)
+    _pad_on_the_left(tokenizer, source)
     return tokenizer
 
 
@@ -212,9 +217,14 @@ def _unloadable(error: Exception, what: str) -> ModelError:
     return ModelError(f"cannot load {what}: {why_unloadable(error)}")
 
 
-def _pad_on_the_left(tokenizer: Any) -> None:  # noqa: ANN401
+def _pad_on_the_left(tokenizer: Any, source: str | Path) -> None:  # noqa: ANN401
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token_id is None:
+            raise ModelError(
+                f"the tokenizer of {source!s} has neither a padding nor an end token: name one as pad_token in "
+                "tokenizer_config.json"
+            )
         tokenizer.pad_token = tokenizer.eos_token
 
 

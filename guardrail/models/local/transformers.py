@@ -22,6 +22,7 @@ from guardrail.models.local.preprocessing import (
     rough_picture,
 )
 from guardrail.models.local.scoring import LabelScorer
+from guardrail.models.local.trial import try_out
 from guardrail.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -57,9 +58,12 @@ class TransformersVLM:
         labels: texts among which the model's answer is scored, such as `("safe", "unsafe")`; None: it generates.
         opening: text with which each answer begins and which the model continues, such as Llama Guard's two new lines.
 
+    It answers one draw when it is made, so that a checkpoint which cannot work is refused there.
+
     Raises:
         ModelError: no such model, not an image-text-to-text model, weights missing, no chat template, unusable
-            device or too little memory on it, labels that cannot be told apart.
+            device or too little memory on it, labels that cannot be told apart, processor and weights that do not
+            belong together, an answer that does not fit the context.
     """
 
     def __init__(
@@ -124,6 +128,7 @@ class TransformersVLM:
             f"/{str(self._dtype).removeprefix('torch.')}"
             f"/{answer}/{self._pixels.name}{' in tiles' if tiling else ''} {self._resolution}"
         )
+        try_out(self, source, self._model, self._processor, self._prompts)
 
     def __repr__(self) -> str:
         return f"TransformersVLM({self._name!r})"
