@@ -45,6 +45,7 @@ class Remote(CoinVLM):
     p: float = 0.45
     in_time: int = 1000
     repeats_draws: bool = False
+    batch_dependent: bool = False
     ends: Callable[[], object] | None = None
     asked: int = 0
     coins: np.random.Generator = field(default_factory=lambda: np.random.default_rng(4))
@@ -72,8 +73,9 @@ def ask(guard: Guard, times: int) -> list[Decision]:
 class TestDeadlines:
     """True p = 0.45: without the rule a harmless certificate came at ask 206, at α = 0.05."""
 
-    def test_an_outcome_that_cannot_be_had_again_stands_though_a_deadline_cut_it(self) -> None:
-        model = Remote(in_time=30)
+    @pytest.mark.parametrize("why", [{}, {"repeats_draws": True, "batch_dependent": True}])
+    def test_an_outcome_that_cannot_be_had_again_stands_though_a_deadline_cut_it(self, why: dict[str, bool]) -> None:
+        model = Remote(in_time=30, **why)
         with guarded(model) as guard:
             decisions = ask(guard, 300)
         assert [decision.source for decision in decisions] == ["computed"] + ["hit"] * 299

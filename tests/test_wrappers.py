@@ -57,6 +57,8 @@ class TalkativeVLM:
     batch_size = 7
     max_draws = 5
     repeats_draws = False
+    batch_dependent = True
+    caveats = ("it talks",)
     max_queue = 11
     answers_user = False
     blank_is_finding = True
@@ -234,6 +236,7 @@ class TestModels:
         with Scheduler([plain, talkative]) as scheduler:
             traits = ModelTraits.of(scheduler)
         assert (traits.max_draws, traits.repeats_draws, traits.answers_user) == (5, False, False)
+        assert (traits.batch_dependent, traits.repeatable, traits.caveats) == (True, False, ("it talks",))
 
     def test_every_wrapper_of_the_house_is_among_them(self, classes: list[type]) -> None:
         assert {kind for kind in classes if wraps_a_model(kind) and not inspect.isabstract(kind)} == set(MODELS)

@@ -11,6 +11,7 @@ from pathlib import Path
 from guardrail.models.local.transformers import TransformersVLM
 
 CHECKPOINT = Path(__file__).parent / "checkpoint"
+SIGNS_ONLY = "the bundled model reads drawn signs: about any other picture its verdict means nothing"
 
 
 class BundledVLM(TransformersVLM):
@@ -44,3 +45,8 @@ class BundledVLM(TransformersVLM):
     def name(self) -> str:
         """The name as for any model, with the prefix `bundled-`."""
         return f"bundled-{super().name}"
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What each of its certificates must warn of."""
+        return (SIGNS_ONLY, *super().caveats)

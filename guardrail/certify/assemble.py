@@ -54,7 +54,7 @@ class Run:
             self.q_lower[c] = max(self.q_lower.get(c, 0.0), self.design.bound.lower(votes, look))
 
 
-def assemble(run: Run, request: Request, smoothing: Smoothing, model: str) -> Certificate:
+def assemble(run: Run, request: Request, smoothing: Smoothing, model: str, caveats: Iterable[str] = ()) -> Certificate:
     """Return the certificate of the class that came nearest, or the abstention.
 
     Args:
@@ -62,8 +62,9 @@ def assemble(run: Run, request: Request, smoothing: Smoothing, model: str) -> Ce
         request: what was asked.
         smoothing: how.
         model: name of the model that answered.
+        caveats: what it says that its certificates must warn of.
     """
-    warnings = list[str]()
+    warnings = list(caveats)
     leader = max(run.design.rule.tested, key=lambda c: run.q_lower[c])
     q_lower, p_lower, radius_true = run.q_lower[leader], None, None
     radius_oracle = certified_radius(q_lower, smoothing.sigma)

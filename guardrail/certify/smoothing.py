@@ -63,7 +63,7 @@ class SmoothedClassifier:
         self._rule = design.class_rule(smoothing, oracle, self._alike)
         self.most_draws = smoothing.samples + (smoothing.selection_samples if self._rule is None else 0)
         """Draws that one certificate may take, those on which a class is selected included."""
-        self.repeats = ModelTraits.of(model).repeats_draws and not judges_afresh(oracle)
+        self.repeats = ModelTraits.of(model).repeatable and not judges_afresh(oracle)
         """Whether a request that is asked again gets the same draws and judgements; else asking is another chance."""
         design.check_price(smoothing, self.most_draws, model)
         design.check_oracle_error(smoothing, self._rule.tested if self._rule else (), oracle, model.name)
@@ -129,7 +129,7 @@ class SmoothedClassifier:
             if run.stop is not None:
                 break
         run.seconds = time.monotonic() - start
-        return assemble(run, request, self.smoothing, self.model.name)
+        return assemble(run, request, self.smoothing, self.model.name, ModelTraits.of(self.model).caveats)
 
     def request(
         self,

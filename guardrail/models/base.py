@@ -198,6 +198,11 @@ class ModelTraits:
     """Draws per certificate that its owner pays for; None: no limit."""
     repeats_draws: bool = True
     """Whether a draw that is asked for again comes out the same; else asking again is asking for a luckier draw."""
+    batch_dependent: bool = False
+    """Whether an answer may depend on what else is in its batch, as by rounding in bfloat16: then it repeats in the
+    same batches only, and the company that a request has is chance, or somebody's choice."""
+    caveats: tuple[str, ...] = ()
+    """What each of its certificates must warn of."""
     max_queue: int | None = None
     """Draws that may wait before it refuses new requests; None: it has no queue."""
     answers_user: bool = True
@@ -205,6 +210,11 @@ class ModelTraits:
     blank_is_finding: bool = False
     """Whether an answer without a visible character says something ('no text'), whose class its oracle names; else it
     is a failed draw."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a request that is asked again gets the same answers, whatever other requests there are."""
+        return self.repeats_draws and not self.batch_dependent
 
     @classmethod
     def of(cls, model: object) -> Self:
@@ -259,6 +269,16 @@ class ModelWrapper(ABC):
     def repeats_draws(self) -> bool:
         """See `ModelTraits`; whether all models do."""
         return all(traits.repeats_draws for traits in self._traits)
+
+    @property
+    def batch_dependent(self) -> bool:
+        """See `ModelTraits`; whether it is for any model."""
+        return any(traits.batch_dependent for traits in self._traits)
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """See `ModelTraits`; those of all models, each once."""
+        return tuple(dict.fromkeys(caveat for traits in self._traits for caveat in traits.caveats))
 
     @property
     def max_queue(self) -> int | None:

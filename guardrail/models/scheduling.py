@@ -75,7 +75,7 @@ class Scheduler(ModelWrapper):
     """A model that many requests share: their draws go through it, or through its replicas, in full batches.
 
     Each draw has its own noise and seed, so that it does not matter with whom it shares a batch: certificates are
-    those of a request served alone, up to a device's rounding.
+    those of a request served alone, unless the model's answers depend on their batch (`ModelTraits.batch_dependent`).
 
     Who is next: the client (`asking`) that has had least since it came back to the queue; of its requests, a first look
     before a later one. A later look gives way to new requests only until each call that it found waiting could have had

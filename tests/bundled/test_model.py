@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from guardrail import Action, Certificate, Guard, InputImage, Prompt, Reason, SmoothedClassifier, Smoothing, Verdict
 from guardrail.bundled import world
-from guardrail.bundled.model import CHECKPOINT
+from guardrail.bundled.denoiser import denoised
+from guardrail.bundled.model import CHECKPOINT, SIGNS_ONLY
 from guardrail.bundled.oracle import action_oracle, bundled_oracle
 from guardrail.bundled.signs import draw_sign, sample_sign
-from guardrail.models import BundledVLM, TransformersVLM
+from guardrail.models import BundledVLM, TransformersVLM, VisionLanguageModel
 from guardrail.stores import MemoryStore
 
 KEY = b"the key of these tests"
@@ -33,6 +36,17 @@ def test_it_is_a_small_llava_loaded_as_any_other() -> None:
     assert 1_000_000 <= loaded._model.num_parameters() <= 4_000_000
     assert loaded.resolution == (96, 96)
     assert "tensor" in loaded.name
+
+
+@pytest.mark.parametrize("around", [lambda model: model, denoised])
+def test_each_certificate_says_that_it_reads_signs_only(
+    model: BundledVLM, around: Callable[[VisionLanguageModel], VisionLanguageModel]
+) -> None:
+    photo = InputImage(np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8))
+    with Guard(around(model), bundled_oracle(), smoothing=Smoothing(samples=10, key=KEY)) as guard:
+        certificate = guard.check(photo, "Describe the picture.").certificate
+    assert certificate is not None
+    assert SIGNS_ONLY in certificate.warnings
 
 
 @pytest.mark.slow

@@ -28,6 +28,8 @@ from guardrail.prompts import Prompt
 if TYPE_CHECKING:
     import torch
 
+_EXACT = {"float32", "float64"}
+"""Where rounding by the shape of a batch was never seen to move an answer."""
 _MOST_ON_CPU, _MOST_ON_CUDA = 32, 256
 
 
@@ -125,7 +127,7 @@ class TransformersVLM:
         answer += f" after {opening!r}" if opening else ""
         self._name = (
             f"{Path(source).name}@{pinned_revision(source, revision)}"
-            f"/{str(self._dtype).removeprefix('torch.')}"
+            f"/{self._dtype_name}"
             f"/{answer}/{self._pixels.name}{' in tiles' if tiling else ''} {self._resolution}"
         )
         try_out(self, source, self._model, self._processor, self._prompts)
@@ -154,10 +156,22 @@ class TransformersVLM:
         return self._scorer.labels if self._scorer else None
 
     @property
+    def batch_dependent(self) -> bool:
+        """Whether its numbers are so coarse that their rounding, which goes by a batch's shape, can move an answer."""
+        return self._dtype_name not in _EXACT
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What each of its certificates must warn of."""
+        if not self.batch_dependent:
+            return ()
+        return (f"{self._dtype_name}: answers may depend on what shares their batch, and so may this certificate",)
+
+    @property
     def facts(self) -> ModelFacts:
         """What it tells people about itself."""
         return ModelFacts(
-            dtype=str(self._dtype).removeprefix("torch."),
+            dtype=self._dtype_name,
             tokens_per_image=self._tokens_per_image(),
             tensors=not isinstance(self._pixels, ProcessorPictures),
         )
@@ -195,6 +209,10 @@ class TransformersVLM:
         with self._lock:
             answers = self._batch_size.over(self._model, draws, longest, self._answer_batch, deadline)
         return answers + [Answer.failure("deadline")] * (len(draws) - len(answers))
+
+    @property
+    def _dtype_name(self) -> str:
+        return str(self._dtype).removeprefix("torch.")
 
     def _tokens_per_image(self) -> str:
         """Say how many tokens one more image of one tile takes."""

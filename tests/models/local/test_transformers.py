@@ -13,11 +13,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration
 
+from guardrail import InputImage, SmoothedClassifier, Smoothing
 from guardrail.bundled.training.model import build_model, build_processor, build_tokenizer
 from guardrail.certify.noise import NoiseStream
 from guardrail.errors import ModelError, PromptError, PromptTooLongError, TooManyImagesError
 from guardrail.models import Draw, TransformersVLM, VisionLanguageModel
+from guardrail.models.base import ModelTraits
 from guardrail.models.local import generation
+from guardrail.oracles import LabelOracle
 from guardrail.prompts import ImagePlace, Prompt, Turn
 
 STREAM = NoiseStream.derive(b"the key of these tests", b"request", "estimation")
@@ -109,6 +112,17 @@ def test_sampling_is_seeded_by_the_draw(folder: Path) -> None:
     first = texts(vlm, asked)
     assert first == texts(vlm, asked), "the same draws give the same answers"
     assert len(set(first)) > 6, "the same picture with other seeds gives other answers"
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_what_rounds_by_the_batch_says_so(folder: Path, vlm: TransformersVLM, dtype: str) -> None:
+    coarse = TransformersVLM(folder, max_new_tokens=2, device="cpu", dtype=dtype)
+    photo = np.full((32, 32, 3), 90, np.uint8)
+    for model, warned in ((coarse, True), (vlm, False)):
+        assert ModelTraits.of(model).repeatable is not warned
+        classifier = SmoothedClassifier(model, LabelOracle(), Smoothing(samples=4))
+        warnings = classifier.certify(InputImage(photo), "?").warnings
+        assert any("share" in warning and dtype in warning for warning in warnings) is warned
 
 
 def test_several_images_and_turns(vlm: TransformersVLM) -> None:
