@@ -24,7 +24,8 @@ from guardrail.commands.settings import AppDir, Config, read_settings
 from guardrail.errors import AuditError, ConfigurationError, GuardrailError
 from guardrail.factories.own import is_named
 from guardrail.measuring.recall import EvaluationRecord
-from guardrail.models.base import ModelFacts
+from guardrail.models.base import ModelFacts, VisionLanguageModel
+from guardrail.models.conformance import conformance
 from guardrail.settings import Settings
 from guardrail.stores.base import SharedStore
 
@@ -45,7 +46,12 @@ class Finding:
 
 
 def examine(
-    config: Path | None = None, *, app_dir: Path | None = None, record: Path | None = None, seconds: float = 2.0
+    config: Path | None = None,
+    *,
+    app_dir: Path | None = None,
+    record: Path | None = None,
+    seconds: float = 2.0,
+    model: bool = False,
 ) -> Iterator[Finding]:
     """Look at libraries, device, model, speed, recall and services, in this order; a failure is a finding.
 
@@ -54,6 +60,7 @@ def examine(
         app_dir: folder of modules that settings name objects in.
         record: evaluation of this guard.
         seconds: to spend on measuring speed; 0: not measured.
+        model: whether to put the model through the conformance check.
     """
     yield from _libraries()
     yield from _hardware()
@@ -64,7 +71,7 @@ def examine(
     except GuardrailError as error:
         yield Finding("settings", "cannot be used", "problem", str(error))
         return
-    yield from _model(settings, record, seconds)
+    yield from _model(settings, record, seconds, conform=model)
     yield from _services(settings)
 
 
@@ -145,7 +152,7 @@ def _gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB"
 
 
-def _model(settings: Settings, record: Path | None, seconds: float) -> Iterator[Finding]:
+def _model(settings: Settings, record: Path | None, seconds: float, *, conform: bool) -> Iterator[Finding]:
     """Look at model, oracle and recall."""
     if settings.model is None:
         advice = "set GUARDRAIL_MODEL to a hub id or folder; until then Guard.from_settings() refuses. Checked: bundled"
@@ -169,6 +176,8 @@ def _model(settings: Settings, record: Path | None, seconds: float) -> Iterator[
     yield Finding("resolution", f"{size[0]} × {size[1]}" if size else f"each image's, up to {smoothing.max_side}")
     yield Finding("tokens per image", facts.tokens_per_image or "not told")
     yield _speed(classifier, seconds)
+    if conform:
+        yield from _conformance(model)
     yield _recall(settings, model.name, oracle.name, smoothing.sigma, record)
 
 
@@ -204,6 +213,12 @@ def _speed(classifier: SmoothedClassifier, seconds: float) -> Finding:
         return Finding("draws per second", f"{failed} of {done} draws failed", "problem", "see the model's log")
     whole = classifier.smoothing.samples / rate
     return Finding("draws per second", f"{rate:.0f}: {whole:.1f} s for all {classifier.smoothing.samples} draws")
+
+
+def _conformance(model: VisionLanguageModel) -> Iterator[Finding]:
+    """Say whether the model answers each draw by that draw alone."""
+    for found in conformance(model).findings:
+        yield Finding(f"model, {found.check}", found.told, found.status, found.advice)
 
 
 def _recall(settings: Settings, model: str, oracle: str, sigma: float, path: Path | None) -> Finding:
@@ -292,8 +307,12 @@ def doctor(
         Path | None, typer.Option("--evaluation", help="Record of `guardrail evaluate` for this guard.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.0, help="Time to spend on measuring draws per second.")] = 2.0,
+    model: Annotated[
+        bool,
+        typer.Option("--model", help="Does the model answer alike alone, in batches, shuffled and twice? 123 draws."),
+    ] = False,
 ) -> None:
     """Check this installation: libraries, device, model, speed, recall, Redis. Exit status 1 if something is wrong."""
     with clear_errors():
-        healthy = report(look.console(), examine(config, app_dir=app_dir, record=record, seconds=seconds))
+        healthy = report(look.console(), examine(config, app_dir=app_dir, record=record, seconds=seconds, model=model))
     raise typer.Exit(0 if healthy else 1)

@@ -171,8 +171,8 @@ def ask(model: VisionLanguageModel, draws: Sequence[Draw], deadline: float | Non
         raise ModelError(f"model {model.name} failed: {type(error).__name__}: {error}") from error
     if len(answers) != len(draws):
         raise ModelError(f"model {model.name} gave {len(answers)} answers to {len(draws)} draws")
-    if odd := next((answer for answer in answers if not isinstance(answer, Answer)), None):
-        raise ModelError(f"model {model.name} gave a {type(odd).__name__}, not an Answer")
+    if odd := [answer for answer in answers if not isinstance(answer, Answer)]:
+        raise ModelError(f"model {model.name} gave a {type(odd[0]).__name__}, not an Answer")
     if ModelTraits.of(model).blank_is_finding:
         return answers
     return [replace(a, failed=BLANK) if a.failed is None and is_blank(a.text) else a for a in answers]
