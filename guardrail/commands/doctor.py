@@ -25,7 +25,7 @@ from guardrail.errors import AuditError, ConfigurationError, GuardrailError
 from guardrail.factories.own import is_named
 from guardrail.measuring.recall import EvaluationRecord
 from guardrail.models.base import ModelFacts, VisionLanguageModel
-from guardrail.models.conformance import conformance
+from guardrail.models.conformance import check_model
 from guardrail.settings import Settings
 from guardrail.stores.base import SharedStore
 
@@ -217,7 +217,7 @@ def _speed(classifier: SmoothedClassifier, seconds: float) -> Finding:
 
 def _conformance(model: VisionLanguageModel) -> Iterator[Finding]:
     """Say whether the model answers each draw by that draw alone."""
-    for found in conformance(model).findings:
+    for found in check_model(model).findings:
         yield Finding(f"model, {found.check}", found.told, found.status, found.advice)
 
 
