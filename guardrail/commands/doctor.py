@@ -28,7 +28,7 @@ from guardrail.factories.own import is_named
 from guardrail.guard import Guard
 from guardrail.measuring.recall import EvaluationRecord
 from guardrail.models.base import ModelFacts, VisionLanguageModel
-from guardrail.models.conformance import conformance
+from guardrail.models.conformance import check_model
 from guardrail.oracles.base import Oracle, RepresentativeOracle, SelectingOracle
 from guardrail.settings import Settings
 from guardrail.stores import MemoryStore
@@ -241,7 +241,7 @@ def _speed(
 
 def _conformance(model: VisionLanguageModel) -> Iterator[Finding]:
     """Say whether the model answers each draw by that draw alone."""
-    for found in conformance(model).findings:
+    for found in check_model(model).findings:
         yield Finding(f"model, {found.check}", found.told, found.status, found.advice)
 
 

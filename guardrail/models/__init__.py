@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.models.base import Answer, Draw, VisionLanguageModel
 from guardrail.models.chat import ChatModelVLM
+from guardrail.models.conformance import check_model
 from guardrail.models.denoised import DenoisedVLM
 from guardrail.models.local.transformers import TransformersVLM
 
@@ -18,6 +19,7 @@ __all__ = [
     "Draw",
     "TransformersVLM",
     "VisionLanguageModel",
+    "check_model",
 ]
 
 

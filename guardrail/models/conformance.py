@@ -45,7 +45,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Conformance:
+class ModelConformance:
     """What a model was found to do."""
 
     model: str
@@ -56,6 +56,15 @@ class Conformance:
         """Whether none of the findings is a problem."""
         return all(finding.status != "problem" for finding in self.findings)
 
+    def require(self) -> None:
+        """Raise if there is a problem, for a test of one's own model.
+
+        Raises:
+            ModelError: it tells all findings.
+        """
+        if not self.passed:
+            raise ModelError(f"model does not conform: {self}")
+
     def __getitem__(self, check: str) -> Finding:
         return next(finding for finding in self.findings if finding.check == check)
 
@@ -64,7 +73,7 @@ class Conformance:
         return "\n".join((self.model, *lines))
 
 
-def conformance(
+def check_model(
     model: VisionLanguageModel,
     pictures: Sequence[ImageSource] = (),
     prompts: Sequence[str] = PROMPTS,
@@ -72,11 +81,11 @@ def conformance(
     draws: int = 30,
     batch: int = 8,
     sigma: float = 0.25,
-) -> Conformance:
+) -> ModelConformance:
     """Ask a model about the same draws alone, in batches, shuffled, and twice, and compare its answers.
 
     Every draw is asked four times, and three once more. Draws are of all pictures and prompts in turn, and of two
-    pictures at once where the model takes two. In a test: `assert (found := conformance(model)).passed, found`.
+    pictures at once where the model takes two. In a test of a model of your own: `check_model(model).require()`.
 
     Args:
         model: any that fits the protocol.
@@ -106,7 +115,7 @@ def conformance(
     if model.name != name or not name:
         told = f"{name!r}, then {model.name!r}"
         findings += (Finding("name", told, "problem", "name all that answers depend on, for good"),)
-    return Conformance(name, findings)
+    return ModelConformance(name, findings)
 
 
 def _findings(model: VisionLanguageModel, asked: Sequence[Draw], batch: int) -> Iterator[Finding]:

@@ -314,10 +314,16 @@ class TestBadInput:
             def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
                 return super().answer(draws, deadline)[:-1]
 
+        class Silent(HalfSpaceVLM):
+            def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+                return [*super().answer(draws[:-1], deadline), None]  # type: ignore[list-item]
+
         with pytest.raises(ModelError, match="boom"):
             classifier(Broken(0.0)).certify(picture(1), "?")
         with pytest.raises(ModelError, match="99 answers to 100 draws"):
             classifier(Short(0.0)).certify(picture(1), "?")
+        with pytest.raises(ModelError, match="gave a NoneType, not an Answer"):
+            classifier(Silent(0.0)).certify(picture(1), "?")
 
     def test_an_oracle_that_breaks_is_an_oracle_error(self) -> None:
         class Strange:

@@ -91,6 +91,16 @@ def test_the_command_on_a_fresh_installation() -> None:
     assert "GUARDRAIL_MODEL" in done.stdout
 
 
+def test_the_command_measures_what_shares_a_batch(tmp_path: Path) -> None:
+    module = tmp_path / "shop.py"
+    module.write_text("from tests.models.test_conformance import Padded, Reader\nnarrow, padded = Reader(), Padded()\n")
+    for name, code in (("narrow", 0), ("padded", 1)):
+        chosen = {"GUARDRAIL_MODEL": f"shop:{name}", "GUARDRAIL_ORACLE": "refusal", "GUARDRAIL_APP_DIR": str(tmp_path)}
+        done = guardrail("doctor", "--model", "--seconds", "0", **chosen)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "of 30 draws answered differently alone and in batches of 8" in " ".join(done.stdout.split())
+
+
 def test_the_command_fails_where_something_is_wrong() -> None:
     url = f"redis://user:{SECRET}@127.0.0.1:9/0"
     done = guardrail("doctor", "--seconds", "0", GUARDRAIL_REDIS_URL=url, GUARDRAIL_KEY=SECRET)
@@ -142,6 +152,18 @@ class TestFindings:
 
         monkeypatch.setattr(FastVLM, "answer", broken)
         assert findings()["draws per second"].status == "problem"
+
+    def test_a_model_is_put_through_the_conformance_check_if_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def by_company(_: object, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+            return [Answer(f"{draw.index} of {len(draws)}") for draw in draws]
+
+        assert not any(subject.startswith("model, ") for subject in findings())
+        monkeypatch.setattr(FastVLM, "answer", by_company)
+        seen = list(examine(seconds=0.0, model=True))
+        alone = next(finding for finding in seen if finding.subject == "model, batched")
+        assert alone.value == "30 of 30 draws answered differently alone and in batches of 8"
+        assert "batch_dependent" in printed(seen)
+        assert "2 problem(s)" in printed(seen)
 
     @pytest.mark.parametrize(
         ("name", "value", "subject"),

@@ -14,9 +14,8 @@ import torch
 from PIL import Image
 
 from guardrail.errors import ModelError, PromptError, TooManyImagesError
-from guardrail.models import Answer, BundledVLM, DenoisedVLM, Draw
+from guardrail.models import Answer, BundledVLM, DenoisedVLM, Draw, check_model
 from guardrail.models.base import ModelFacts, Sizes, VisionLanguageModel
-from guardrail.models.conformance import conformance
 from guardrail.models.scheduling import Scheduler
 from guardrail.prompts import Prompt
 
@@ -124,14 +123,16 @@ FAULTS: dict[type[Reader], set[str]] = {
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_model_whose_answers_depend_on_more_than_their_draw(kind: type[Reader]) -> None:
-    found = conformance(kind())
+    found = check_model(kind())
     assert {finding.check for finding in found.findings if finding.status == "problem"} == FAULTS[kind], found
     assert not found.passed
+    with pytest.raises(ModelError, match=r"(?s)model does not conform: reader\n.*problem: batched: "):
+        found.require()
     assert ("in another order" in found["batched"].told) is (kind in {FirstCome, Reversed})
 
 
 def test_it_is_said_in_words_with_counts() -> None:
-    told = str(conformance(Padded(), draws=20, batch=4))
+    told = str(check_model(Padded(), draws=20, batch=4))
     assert "of 20 draws answered differently alone and in batches of 4" in told
     assert "\nproblem: shuffled: " in told
     assert "batch_dependent = True" in told
@@ -140,8 +141,9 @@ def test_it_is_said_in_words_with_counts() -> None:
 @pytest.mark.parametrize("around", [lambda m: m, Scheduler, lambda m: DenoisedVLM(m, lambda x, _: x, "none")])
 @pytest.mark.parametrize("options", [{}, {"resolution": (24, 40)}, {"most_images": 1}])
 def test_a_model_that_conforms(around: Callable[[Reader], VisionLanguageModel], options: dict[str, Any]) -> None:
-    found = conformance(around(Reader(**options)))
+    found = check_model(around(Reader(**options)))
     assert {finding.status for finding in found.findings} == {"ok"}, found
+    found.require()
     assert {finding.check for finding in found.findings} == CHECKS
     assert found["dtype"].told == "float32"
     assert found["answers"].told.endswith(" different ones to 30 draws")
@@ -149,7 +151,7 @@ def test_a_model_that_conforms(around: Callable[[Reader], VisionLanguageModel], 
 
 @pytest.mark.slow
 def test_the_bundled_model_conforms() -> None:
-    found = conformance(BundledVLM(device="cpu"), draws=6, batch=3)
+    found = check_model(BundledVLM(device="cpu"), draws=6, batch=3)
     assert {finding.status for finding in found.findings} == {"ok"}, found
 
 
@@ -157,7 +159,7 @@ def test_what_a_model_says_of_itself_is_no_problem() -> None:
     padded, shared = Padded(), Shared()
     padded.batch_dependent, shared.repeats_draws = True, False  # type: ignore[attr-defined]
     for model, checks in ((padded, {"batched", "shuffled"}), (shared, {"batched", "shuffled", "twice"})):
-        found = conformance(model)
+        found = check_model(model)
         assert found.passed, found
         assert {finding.check for finding in found.findings if finding.status == "warning"} == checks
 
@@ -165,7 +167,7 @@ def test_what_a_model_says_of_itself_is_no_problem() -> None:
 def test_batches_alone_excuse_no_state() -> None:
     model = Clocked()
     model.batch_dependent = True  # type: ignore[attr-defined]
-    found = conformance(model)
+    found = check_model(model)
     assert found["twice"].status == "problem"
     assert "may depend on their batch" in found["dtype"].told
 
@@ -180,7 +182,7 @@ class TestAnswers:
         model = Changed()
         for name, value in said.items():
             setattr(model, name, value)
-        return {f.check: f"{f.status}: {f.told}" for f in conformance(model).findings}
+        return {f.check: f"{f.status}: {f.told}" for f in check_model(model).findings}
 
     @pytest.mark.parametrize(
         ("change", "told"),
@@ -225,7 +227,7 @@ class TestAnswers:
             def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
                 return super().answer(draws)
 
-        found = conformance(Late())
+        found = check_model(Late())
         assert (found["deadline"].status, found.passed) == ("warning", True)
 
     def test_a_name_that_changes(self) -> None:
@@ -234,7 +236,7 @@ class TestAnswers:
                 self.name += "'"
                 return super().read(draws)
 
-        assert conformance(Renamed())["name"].status == "problem"
+        assert check_model(Renamed())["name"].status == "problem"
 
 
 class TestRequests:
@@ -244,8 +246,8 @@ class TestRequests:
                 if "?" not in prompt.text or "please" not in prompt.text:
                     raise PromptError("say please")
 
-        assert conformance(Picky())["answers"].told == "none: say please"
-        assert conformance(Picky(), prompts=["What, please?", "And, please, what else?"]).passed
+        assert check_model(Picky())["answers"].told == "none: say please"
+        assert check_model(Picky(), prompts=["What, please?", "And, please, what else?"]).passed
 
     def test_pictures_of_ones_own(self) -> None:
         seen = set[tuple[int, int]]()
@@ -255,18 +257,18 @@ class TestRequests:
                 seen.update(size for draw in draws for size in draw.sizes)
                 return super().read(draws)
 
-        assert conformance(Watching(), [Image.new("RGB", (31, 17)), Image.new("L", (8, 9))]).passed
+        assert check_model(Watching(), [Image.new("RGB", (31, 17)), Image.new("L", (8, 9))]).passed
         assert seen == {(17, 31), (9, 8)}
 
     @pytest.mark.parametrize("wrong", [{"draws": 1}, {"batch": 1}, {"prompts": []}])
     def test_nothing_to_compare(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(ModelError, match="at least"):
-            conformance(Reader(), **wrong)
+            check_model(Reader(), **wrong)
 
 
 def test_the_noise_is_the_same_whatever_torch_was_told() -> None:
     """A caller's seeds play no part: two runs say the same."""
     torch.manual_seed(1)
-    first = str(conformance(Padded()))
+    first = str(check_model(Padded()))
     torch.manual_seed(2)
-    assert first == str(conformance(Padded()))
+    assert first == str(check_model(Padded()))

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from guardrail.errors import PromptError
-from guardrail.models import TransformersVLM
+from guardrail.models import TransformersVLM, check_model
 from guardrail.models.local.loading import torchvision_works
 from guardrail.prompts import ImagePlace, Prompt, Turn
 from tests.kit import tiny
@@ -70,6 +70,21 @@ def test_answers_depend_on_nothing_but_the_draw(load: Load, kind: str) -> None:
     assert len(set(together)) >= 3, "three seeds"
     assert together == [texts(vlm, [draw])[0] for draw in mixed]
     assert together[::-1] == texts(vlm, mixed[::-1])
+
+
+def test_the_page_tells_how_far_each_conforms(load: Load, kind: str) -> None:
+    """bfloat16 may round otherwise on another machine: there the same batches must give the same, and no more."""
+    page = (ROOT / "docs/models.md").read_text("utf-8")
+    rows = {name: cells for name, *cells in re.findall(r"^\| `(\w+)`" + r" \| (\d+)" * 6, page, re.M)}
+    assert len(rows) == len(tiny.BUILDERS)
+    exact, coarse = load(kind, temperature=1.0), load(kind, temperature=1.0, dtype="bfloat16")
+    found = check_model(exact)
+    assert {finding.status for finding in found.findings} == {"ok"}, found
+    told = [found[check].told.split()[0] for check in ("batched", "shuffled", "twice")]
+    assert rows[exact._model.config.model_type][:3] == told
+    found = check_model(coarse, draws=16)
+    assert found.passed, found
+    assert found["twice"].status == "ok"
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # PaliGemma's, with tensors
@@ -135,7 +150,7 @@ from pathlib import Path
 
 sys.modules["torchvision"] = None  # as where it is not installed
 from guardrail.errors import ModelError
-from guardrail.models import TransformersVLM
+from guardrail.models import TransformersVLM, check_model
 from tests.kit import tiny
 from tests.kit.tiny import draws, texts
 
