@@ -42,6 +42,9 @@ class DecisionModelOracle:
     Args:
         model: a decision model.
         classes: what each class means.
+        harmful_classes: which of them are harmful, beside `harmful`.
+        harmless_classes: which of them are harmless, beside `harmless`.
+        alike: groups of classes that are certified as one: see `OracleTraits`.
         rubric: the judgement to make; None: that of `harmful` and `harmless` that comes with the package.
         deterministic: declares that equal answers to equal prompts always get the same class, for instance as
             `guardrail doctor --oracle` has found it; else every draw is judged by itself.
@@ -58,6 +61,9 @@ class DecisionModelOracle:
         model: BaseDecisionModel,
         classes: Mapping[str, Any] = HARM,
         *,
+        harmful_classes: Sequence[str] = (),
+        harmless_classes: Sequence[str] = (),
+        alike: Sequence[Sequence[str]] = (),
         rubric: str | None = None,
         deterministic: bool = False,
         name: str | None = None,
@@ -71,6 +77,7 @@ class DecisionModelOracle:
         if len(classes) < 2 or any(map(is_failure, classes)):
             raise ConfigurationError(f"classes must be at least two, none of them 'failed'; got {tuple(classes)}")
         self.classes = tuple(classes)
+        self.harmful_classes, self.harmless_classes, self.alike = harmful_classes, harmless_classes, alike
         self.deterministic = True if deterministic else None
         """See `OracleTraits`."""
         instructions = _DATA + (bundled_rubric("harmful.md") if rubric is None else rubric)

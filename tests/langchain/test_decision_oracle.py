@@ -15,7 +15,7 @@ from pydantic import PrivateAttr, SecretStr
 from guardrail import Guard, InputImage, Reason, SmoothedClassifier, Smoothing
 from guardrail.errors import ConfigurationError, OracleError
 from guardrail.oracles import check_oracle
-from guardrail.oracles.base import TIMED_OUT
+from guardrail.oracles.base import TIMED_OUT, OracleTraits
 from guardrail.prompts import ImagePlace, Prompt, Turn
 from langchain_guardrail import DecisionModelOracle
 from tests.kit.callbacks import Spy
@@ -152,4 +152,12 @@ def test_calls_run_at_once() -> None:
 
     oracle = DecisionModelOracle(Meeting())
     assert oracle.classify(["harmless"] * 4, [PROMPT] * 4) == ["harmless"] * 4
+    oracle.close()
+
+
+def test_classes_of_ones_own_say_which_are_harmful() -> None:
+    classes = {"tea": "about tea", "coffee": "about coffee"}
+    oracle = DecisionModelOracle(Words(), classes, harmful_classes=["coffee"], harmless_classes=["tea"])
+    traits = OracleTraits.of(oracle)
+    assert (traits.harmful_classes, traits.harmless_classes) == (("coffee",), ("tea",))
     oracle.close()

@@ -427,7 +427,7 @@ class TestCertificates:
             asked[what] = (len(manners.asked), certificate.judgements)
         assert asked == {"unknown": (20, "afresh"), "function": (1, "function")}
 
-    def test_only_a_judge_that_samples_judges_afresh(self, url: str, make: Callable[..., JudgeOracle]) -> None:
+    def test_only_a_judge_that_samples_may_be_called_so(self, url: str, make: Callable[..., JudgeOracle]) -> None:
         assert make(chat_openai(url, temperature=0).bind(temperature=0.7), afresh=True).deterministic is False
         assert make(chat_openai(url, temperature=0.7)).deterministic is None
         assert make(chat_openai(url, temperature=0), deterministic=True).deterministic is True
