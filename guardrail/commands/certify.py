@@ -79,5 +79,5 @@ def _pictures(files: Sequence[str]) -> list[InputImage]:
         try:
             pictures.append(InputImage.load(file))
         except ImageError as error:
-            raise error if str(file) in str(error) else type(error)(f"{file!s:.80}: {error}") from error
+            raise error if str(file) in str(error) else type(error)(f"{file!s:.300}: {error}") from error
     return pictures

@@ -214,10 +214,6 @@ class TransformersVLM:
     def _dtype_name(self) -> str:
         return str(self._dtype).removeprefix("torch.")
 
-    @property
-    def _dtype_name(self) -> str:
-        return str(self._dtype).removeprefix("torch.")
-
     def _tokens_per_image(self) -> str:
         """Say how many tokens one more image of one tile takes."""
         sizes = (self._resolution,)
