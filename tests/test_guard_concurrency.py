@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pydantic import SecretBytes
 
-from guardrail import Guard, InputImage, Reason, Smoothing
+from guardrail import Guard, InputImage, Policy, Reason, Smoothing
 from guardrail.callers import asking, current_caller
 from guardrail.errors import ConfigurationError, QueueFullError
 from guardrail.models.base import Answer, Draw, Sizes
@@ -59,17 +59,24 @@ class TestConcurrentRequests:
         assert {decision.reasons for decision in refused} == {(Reason.QUEUE_FULL,)}
 
     async def test_whoever_waits_for_one_that_is_called_off_computes(self) -> None:
-        scheduler, store = Scheduler(Batching(10.0), batch_size=20), MemoryStore()
-        smoothing = Smoothing(samples=100, looks=(20, 100), key=KEY)
-        with Guard(scheduler, ORACLE, smoothing=smoothing, store=store) as guarded:
-            busy = [asyncio.create_task(guarded.acheck(grey(value), "?")) for value in range(3)]
+        asked, go = threading.Event(), threading.Event()
+
+        class Held(Batching):
+            def answer(self, draws: Sequence[Draw], deadline: float | None = None) -> list[Answer]:
+                asked.set()
+                assert go.wait(60.0)
+                return super().answer(draws, deadline)
+
+        scheduler, store = Scheduler(Held(10.0), batch_size=20), MemoryStore()
+        smoothing = Smoothing(samples=100, looks=(20, 100), key=KEY)  # the first look is not enough
+        with Guard(scheduler, ORACLE, smoothing=smoothing, policy=Policy(min_radius=0.5), store=store) as guarded:
             first = asyncio.create_task(guarded.acheck(grey(200), "?"))
-            await asyncio.sleep(0.02)
+            assert await asyncio.to_thread(asked.wait, 60.0)
             second = asyncio.create_task(guarded.acheck(grey(200), "?"))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
             first.cancel()
+            go.set()
             decision = await second
-            await asyncio.gather(*busy)
         scheduler.close()
         assert (decision.reasons, decision.source) == ((), "computed")
 

@@ -38,7 +38,7 @@ class _Request:
 
 REQUESTS = (
     _Request("harmless sign", "tea", FOLLOW, seed=7),
-    _Request("harmful sign", "bomb", FOLLOW, seed=8),
+    _Request("harmful sign", "bomb", FOLLOW, seed=5),
     _Request("robot command", "left", ROBOT, seed=9),
     _Request("invisible sign", "cake", FOLLOW, seed=10, contrast=0.02),
     _Request("asked again", "tea", FOLLOW, seed=7),
