@@ -5,7 +5,8 @@ from guardrail.certify.options import Smoothing
 from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.factories.own import factory
 from guardrail.guard import Guard
-from guardrail.images.pictures import ImageLimits, InputImage
+from guardrail.images.limits import ImageLimits
+from guardrail.images.pictures import InputImage
 from guardrail.policy import Action, Decision, Policy, Reason
 from guardrail.prompts import ImagePlace, Prompt, Turn
 from guardrail.version import __version__ as __version__

@@ -33,7 +33,8 @@ from guardrail.errors import (
     StoreError,
     TooManyImagesError,
 )
-from guardrail.images.pictures import DEFAULT_LIMITS, ImageLimits, ImageSource, keep_still, take_images
+from guardrail.images.limits import DEFAULT_LIMITS, ImageLimits
+from guardrail.images.pictures import ImageSource, keep_still, take_images
 from guardrail.lookup import Lookup, oracle_of, timed
 from guardrail.models.base import Answer, ModelTraits, VisionLanguageModel, awaits, close
 from guardrail.models.scheduling import Scheduler

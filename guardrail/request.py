@@ -13,8 +13,9 @@ from guardrail.certify.certificate import CERTIFICATE_VERSION
 from guardrail.certify.resize import resize, resize_norm
 from guardrail.digests import digest_of
 from guardrail.errors import OtherPictureError
+from guardrail.images.limits import ImageLimits
 from guardrail.images.once import once
-from guardrail.images.pictures import ImageLimits, InputImage, Taken, load_images
+from guardrail.images.pictures import InputImage, Taken, load_images
 from guardrail.prompts import Prompt
 
 Source = Literal["computed", "hit", "near"]

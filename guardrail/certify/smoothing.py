@@ -18,7 +18,8 @@ from guardrail.certify.noise import NoiseStream
 from guardrail.certify.options import Smoothing
 from guardrail.digests import digest_of
 from guardrail.errors import DEADLINE, ConfigurationError, GuardrailError, PromptError
-from guardrail.images.pictures import DEFAULT_LIMITS, ImageLimits, ImageSource, take_images
+from guardrail.images.limits import DEFAULT_LIMITS, ImageLimits
+from guardrail.images.pictures import ImageSource, take_images
 from guardrail.models.base import Draw, ModelTraits, VisionLanguageModel, ask, past
 from guardrail.oracles.base import FAILED, Judgements, Oracle, OracleTraits, SelectingOracle, fix
 from guardrail.prompts import Prompt

@@ -71,7 +71,8 @@ def certify(  # noqa: PLR0917 - typer reads options from the signature
 
 def _pictures(files: Sequence[str]) -> list[InputImage]:
     """Read the images; an error names the file."""
-    from guardrail.images.pictures import DEFAULT_LIMITS, InputImage
+    from guardrail.images.limits import DEFAULT_LIMITS
+    from guardrail.images.pictures import InputImage
 
     DEFAULT_LIMITS.check_count(len(files))
     pictures = []

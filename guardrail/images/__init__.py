@@ -1,5 +1,6 @@
 """Images: read, limited, brought to canonical pixels, and hashed."""
 
-from guardrail.images.pictures import ImageLimits, ImageSource, InputImage
+from guardrail.images.limits import ImageLimits
+from guardrail.images.pictures import ImageSource, InputImage
 
 __all__ = ["ImageLimits", "ImageSource", "InputImage"]

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 
 from guardrail.digests import digest_of
-from guardrail.images.pictures import ImageLimits, InputImage, Taken
+from guardrail.images.limits import ImageLimits
+from guardrail.images.pictures import InputImage, Taken
 from guardrail.stores.base import Aliases
 from guardrail.stores.outages import Outages
 

@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpcore
 
 from guardrail.errors import ConfigurationError, ImageError
-from guardrail.images.pictures import ImageLimits
+from guardrail.images.limits import ImageLimits
 
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 

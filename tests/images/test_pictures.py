@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, PngImagePlugin
 
 from guardrail.errors import ImageError, ImageTooLargeError, TooManyImagesError
-from guardrail.images.pictures import ImageLimits, InputImage, load_images
+from guardrail.images.limits import ImageLimits
+from guardrail.images.pictures import InputImage, load_images
 
 WIDTH, HEIGHT = 21, 13
 RNG = np.random.default_rng(7)

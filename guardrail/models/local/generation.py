@@ -18,13 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from guardrail.certify import noise
-from guardrail.models.local import device_noise
 from guardrail.models.local.roomy_cache import roomy_cache
+from guardrail.models.local.scores import Finite, SeededSampling, Written, gumbel
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +147,7 @@ class _Answers:
         """Choose the next token of each row from its logits, [rows, vocabulary]."""
         scores = logits.float()
         if self._temperature:
-            scores = scores / self._temperature + _gumbel(self._seeds, self._step, scores.shape[-1])
+            scores = scores / self._temperature + gumbel(self._seeds, self._step, scores.shape[-1])
         chosen = scores.argmax(-1)  # the index of a NaN, if there is one
         broken = ~(scores.gather(1, chosen[:, None])[:, 0].isfinite() | self.ended)
         chosen = chosen.masked_fill(self.ended, self._pad_token)
@@ -398,9 +396,9 @@ def _library(model: Any, inputs: dict[str, Tensor], options: _Options) -> Tensor
     from transformers import LogitsProcessorList
 
     length = inputs["input_ids"].shape[1]
-    written = _Written.of(model, inputs)
-    sampling = [_SeededSampling(options, length)] if options.temperature else []
-    finite = _Finite(inputs["input_ids"])
+    written = Written.of(model, inputs)
+    sampling = [SeededSampling(options.seeds, options.temperature, length)] if options.temperature else []
+    finite = Finite(inputs["input_ids"])
     output = model.generate(
         **inputs,
         max_new_tokens=options.max_new_tokens,
@@ -413,59 +411,3 @@ def _library(model: Any, inputs: dict[str, Tensor], options: _Options) -> Tensor
     )
     generated: Tensor = output[:, length:]
     return generated.masked_fill(finite.broken, BROKEN)
-
-
-class _Written:
-    """Gives a processor of scores what was written in each row, without the padding, which its batch decides on."""
-
-    def __init__(self, processor: Any, mask: Tensor) -> None:  # noqa: ANN401
-        self._processor = processor
-        self._starts = mask.int().argmax(1).tolist()
-
-    @classmethod
-    def of(cls, model: Any, inputs: dict[str, Tensor]) -> list[_Written]:  # noqa: ANN401
-        """Return those that the model's settings ask for."""
-        from transformers import NoRepeatNGramLogitsProcessor, RepetitionPenaltyLogitsProcessor
-
-        penalty, ngram = (
-            getattr(model.generation_config, name, None) for name in ("repetition_penalty", "no_repeat_ngram_size")
-        )
-        asked: list[Any] = [RepetitionPenaltyLogitsProcessor(penalty)] if penalty not in {None, 1.0} else []
-        asked += [NoRepeatNGramLogitsProcessor(ngram)] if ngram else []
-        return [cls(processor, inputs["attention_mask"]) for processor in asked]
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        rows = enumerate(self._starts)
-        return torch.cat([self._processor(input_ids[i : i + 1, start:], scores[i : i + 1]) for i, start in rows])
-
-
-class _Finite:
-    """Remembers the rows whose scores were not finite at some token."""
-
-    def __init__(self, prompts: Tensor) -> None:
-        self.broken = torch.zeros(len(prompts), 1, dtype=torch.bool, device=prompts.device)
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
-        self.broken |= ~scores.amax(-1, keepdim=True).isfinite()
-        return scores
-
-
-class _SeededSampling:
-    """Adds Gumbel noise by each row's seed, so that greedy choice samples: the library has no seed per row."""
-
-    def __init__(self, options: _Options, prompt_length: int) -> None:
-        self._options = options
-        self._prompt_length = prompt_length
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        seeds = torch.tensor(self._options.seeds, dtype=torch.int64, device=scores.device)
-        step = torch.tensor([input_ids.shape[1] - self._prompt_length], device=scores.device)
-        return scores / self._options.temperature + _gumbel(seeds, step, scores.shape[-1])
-
-
-def _gumbel(seeds: Tensor, step: Tensor, size: int) -> Tensor:
-    """Return each row's Gumbel noise for token number `step`, float32 [rows, size]; on the CPU by numpy."""
-    if seeds.device.type != "cpu":
-        return device_noise.gumbel(seeds, step, size)
-    rows = [noise.gumbel(seed, int(step), size) for seed in seeds.tolist()]
-    return torch.from_numpy(np.stack(rows))
