@@ -3,19 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PROCESSES := -n 2 --dist worksteal --benchmark-disable
 
 .PHONY: demo test test-fast test-long lint bench clean
 
 demo: $(READY)
 	$(BIN)/guardrail demo
 
-# What CI runs, in under 15 minutes, in two processes; ARGS go to pytest.
+# What CI runs, in under 15 minutes; ARGS go to pytest, which runs in two processes.
 test: $(READY)
-	$(BIN)/pytest -n 2 --dist worksteal --benchmark-disable $(ARGS)
+	$(BIN)/pytest $(PROCESSES) $(ARGS)
 
 # While you write: under 90 seconds.
 test-fast: $(READY)
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest $(PROCESSES) -m "not slow" $(ARGS)
 
 # By hand, before a larger change is done: what the others leave out, and simulations at ten times their size.
 test-long: $(READY)

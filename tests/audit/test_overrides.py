@@ -78,6 +78,7 @@ def test_an_allowance_must_cover_all_images_and_a_block_any(guard: Guard, overri
     assert other.reasons == (Reason.UNREADABLE_IMAGE,)
 
 
+@pytest.mark.slow
 def test_it_ends(guard: Guard, overrides: Overrides) -> None:
     overrides.add(WHITE.sha256, "block", "r", soon(1.0))
     assert guard.check(WHITE, "?").blocked

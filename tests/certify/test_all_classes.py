@@ -65,6 +65,7 @@ def falsely_certified(bound: LowerBound, shares: Sequence[float]) -> float:
 
 
 @pytest.mark.parametrize("shares", SHARES, ids=str)
+@pytest.mark.slow
 def test_any_false_certificate_of_a_partition_has_probability_at_most_alpha(shares: tuple[float, ...]) -> None:
     for bound in designs(partition=True):
         assert falsely_certified(bound, shares) <= ALPHA

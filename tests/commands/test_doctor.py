@@ -283,6 +283,7 @@ class TestOracle:
         assert [seen[subject].status for subject in ("trial judgement", "oracle conformance")] == ["ok", "ok"]
 
     @pytest.mark.parametrize(("seconds", "status"), [(0.0, "ok"), (0.02, "warning")])
+    @pytest.mark.slow
     def test_its_share_of_the_time(self, monkeypatch: pytest.MonkeyPatch, seconds: float, status: str) -> None:
         monkeypatch.setattr(OwnOracle, "seconds", seconds)
         answer = FastVLM.answer

@@ -179,6 +179,7 @@ def test_a_sentinel_with_a_password_of_its_own_is_asked_with_it(guarded_sentinel
 @pytest.mark.parametrize(
     ("query", "tls"), [("ssl_cert_reqs=none", True), ("sentinel_tls=false", False), ("sentinel_tls=yes", True)]
 )
+@pytest.mark.slow
 def test_sentinels_are_spoken_to_in_tls_unless_the_url_says_otherwise(query: str, tls: bool) -> None:
     heard = b""
 

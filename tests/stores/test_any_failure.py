@@ -171,6 +171,7 @@ def outage_messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["stop", "freeze"])
+@pytest.mark.slow
 def test_an_outage_of_redis_is_told_once_and_once_that_it_is_over(
     how: str, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -219,6 +220,7 @@ def hold(connection: RedisConnection, seconds: float, holders: int) -> list[thre
     return threads
 
 
+@pytest.mark.slow
 def test_waiting_for_a_free_connection_is_no_outage(redis_server: RedisServer) -> None:
     connection = RedisConnection(f"{redis_server.url}?max_connections=2", timeout=10.0)  # blpop waits in steps
     connection.call(lambda client: client.ping())
@@ -263,6 +265,7 @@ def test_a_hundred_threads_on_two_connections_compute_nothing_twice(redis_server
     assert sorted(drawn.values()) == [1] * 50
 
 
+@pytest.mark.slow
 def test_a_connection_that_was_in_use_at_a_fork_is_free_in_the_child(redis_server: RedisServer) -> None:
     connection = RedisConnection(f"{redis_server.url}?max_connections=1", timeout=1.5)
     (thread,) = hold(connection, 1.0, 1)

@@ -115,6 +115,7 @@ def test_waiting_is_bounded(shared_redis: RedisServer) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_a_lock_is_renewed_while_its_owner_lives(shared_redis: RedisServer) -> None:
     store = RedisStore(shared_redis.url, signer=Signer(SECRET), lock_ttl=0.6)
     lock = store.acquire(KEY, 1.0)

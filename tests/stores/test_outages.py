@@ -201,6 +201,7 @@ def test_sentinel_finds_the_server_and_the_next_one(tmp_path: Path) -> None:
         second.stop()
 
 
+@pytest.mark.slow
 def test_cluster(tmp_path: Path) -> None:
     server = RedisServer(tmp_path, "--cluster-enabled", "yes")
     server.start()
