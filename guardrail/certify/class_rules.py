@@ -127,10 +127,11 @@ def partition(classes: Sequence[str], alike: Sequence[Sequence[str]] = ()) -> di
     return cells
 
 
-def check_meanings(classes: Sequence[str], traits: OracleTraits) -> None:
+def check_meanings(rule: Rule, classes: Sequence[str], traits: OracleTraits) -> None:
     """Refuse classes of which a policy would not know what they mean.
 
     Args:
+        rule: where one class is named or selected, names alone are not refused.
         classes: what the oracle may say.
         traits: what it says of them.
 
@@ -142,9 +143,11 @@ def check_meanings(classes: Sequence[str], traits: OracleTraits) -> None:
     if strange or (both := sorted(traits.harmful & traits.harmless)):
         said = f"names {strange}" if strange else f"calls {both} both"
         raise ConfigurationError(f"the oracle {said} in harmful_classes and harmless_classes; its classes: {classes}")
+    if rule != "all":
+        return
     open_to = tuple(c for c in classes if c not in {FAILED, ILLEGIBLE})
     judged = traits.harmful | traits.harmless
-    odd = [c for c in open_to if c.casefold() in _VERDICTS and c not in judged]
+    odd = [c for c in open_to if c.strip().casefold() in _VERDICTS and c not in judged]
     if odd:
         raise ConfigurationError(
             f"the oracle's classes {odd} read like verdicts: name them exactly 'harmless' and 'harmful', or have the "

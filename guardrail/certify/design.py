@@ -99,9 +99,8 @@ def class_rule(
     """
     if not isinstance(oracle, Oracle):
         return None
-    if smoothing.class_rule == "all":
-        check_meanings(oracle.classes, OracleTraits.of(oracle))
-    elif smoothing.class_rule == "selection":
+    check_meanings(smoothing.class_rule, oracle.classes, OracleTraits.of(oracle))
+    if smoothing.class_rule == "selection":
         partition(oracle.classes, alike)
         return None
     return ClassRule.of(smoothing.class_rule, oracle.classes, smoothing.alpha_draws, smoothing.certified_class, alike)

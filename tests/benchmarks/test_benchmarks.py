@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_benchmark_prints_its_figures(command: tuple[str, ...], shown: str) -> None:
     name, *options = command
     script = [sys.executable, "-m", f"tests.benchmarks.{name}", *options]
-    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        script, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "120"}
+    )
     assert done.returncode == 0, done.stderr
     assert shown in done.stdout

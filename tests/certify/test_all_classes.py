@@ -22,6 +22,7 @@ from guardrail.prompts import Prompt
 from guardrail.statistics import ConfidenceSequence, FixedSample, LabelledAnswers, LowerBound, WorstCaseError
 from guardrail.statistics.clopper_pearson import partition_lower
 from guardrail.statistics.scaling import EmpiricalDistribution, operation
+from guardrail.stores import MemoryStore
 from tests.kit.simulations import simulations
 
 ALPHA = 0.05
@@ -231,6 +232,17 @@ class TestCells:
             prompt = Prompt.of("?", 1)
             assert kept.classifier.context(prompt) != parted.classifier.context(prompt), "the partition is in the key"
 
+    def test_a_policy_that_parts_a_cell_later_acts_by_its_strictest_member(self) -> None:
+        oracle = says("harmless", "harmful", "no text", **self.MEANING, alike=[["harmless", "no text"]])
+        with Guard(self.HALF, oracle, store=MemoryStore(), policy=Policy(release="certified")) as guard:
+            allowed = guard.check(pictures(1), "?")
+            assert guard.drawn_answer(allowed) in {"harmless", "no text"}
+            guard.policy = Policy(release="certified", classes={"no text": "block"})
+            stored = guard.check(pictures(1), "?")
+        assert (stored.source, stored.reasons) == ("hit", (Reason.CERTIFIED_HARMFUL,))
+        assert stored.blocked
+        assert guard.drawn_answer(stored) is None
+
     def test_a_cell_leads_to_the_strictest_of_what_its_members_lead_to(self) -> None:
         oracle = says("harmless", "harmful", "no text", alike=[["harmless", "no text"]])
         certificate = SmoothedClassifier(self.HALF, oracle).certify(pictures(1), "?", 0.1)
@@ -286,8 +298,10 @@ class TestCells:
         ],
     )
     def test_meanings_that_contradict_each_other_are_refused(self, meaning: dict[str, list[str]], message: str) -> None:
-        with pytest.raises(ConfigurationError, match=message):
-            SmoothedClassifier(self.HALF, says("harmless", "harmful", **meaning))
+        oracle = says("harmless", "harmful", **meaning)
+        for rule in ({}, {"class_rule": "fixed", "certified_class": "harmless"}, {"class_rule": "selection"}):
+            with pytest.raises(ConfigurationError, match=message):
+                SmoothedClassifier(self.HALF, oracle, Smoothing.model_validate(rule))
 
     def test_a_selection_may_choose_a_cell(self) -> None:
         oracle = says("harmless", "harmful", "no text", **self.MEANING, alike=[["harmless", "no text"]])

@@ -131,6 +131,20 @@ def test_a_model_whose_answers_depend_on_more_than_their_draw(kind: type[Reader]
     assert ("in another order" in found["batched"].told) is (kind in {FirstCome, Reversed})
 
 
+class Coins(Shared):
+    """Samples yes or no, and says that it cannot repeat it."""
+
+    repeats_draws = False
+
+    def read(self, draws: Sequence[Draw]) -> list[str]:
+        return ["yes" if coin < 0.5 else "no" for coin in self.coins.random(len(draws))]
+
+
+def test_as_often_yes_as_before_is_no_other_order() -> None:
+    found = [check_model(Coins(), draws=4, batch=2) for _ in range(20)]
+    assert not [one for one in found for finding in one.findings if finding.status == "problem"]
+
+
 def test_it_is_said_in_words_with_counts() -> None:
     told = str(check_model(Padded(), draws=20, batch=4))
     assert "of 20 draws answered differently alone and in batches of 4" in told
