@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from guardrail.audit import AuditSink, Overrides
 from guardrail.budget import DrawBudget
 from guardrail.callers import asking
+from guardrail.certify.class_rules import check_meanings
 from guardrail.certify.options import Smoothing
 from guardrail.certify.smoothing import SmoothedClassifier
 from guardrail.digests import digest_of
@@ -39,7 +40,7 @@ from guardrail.lookup import Lookup, oracle_of, timed
 from guardrail.models.base import Answer, ModelTraits, VisionLanguageModel, awaits, close
 from guardrail.models.scheduling import Scheduler
 from guardrail.near import NearHits
-from guardrail.oracles.base import Judgements, Oracle, RepresentativeOracle, SelectingOracle
+from guardrail.oracles.base import Judgements, Oracle, OracleTraits, RepresentativeOracle, SelectingOracle
 from guardrail.policy import Action, Decision, Policy, Reason
 from guardrail.prompts import Prompt
 from guardrail.stores.base import Aliases, CertificateStore, SharedLocks, SignedStore
@@ -112,6 +113,8 @@ class Guard:
         self.classifier = SmoothedClassifier(
             self._scheduler or self.model, oracle, smoothing, alike=self.policy.alike(oracle)
         )
+        if isinstance(oracle, Oracle):
+            check_meanings("all", oracle.classes, OracleTraits.of(oracle))
         if isinstance(oracle, SelectingOracle) and not isinstance(oracle, Oracle | RepresentativeOracle):
             raise ConfigurationError(
                 f"oracle {oracle.name} finds its classes, and a guard must have them again from a certificate to "
@@ -133,6 +136,8 @@ class Guard:
         self._made: tuple[object, ...] = () if self._scheduler is None else (self._scheduler,)
         """What this guard has made, and closes; what it was given belongs to whoever made it."""
         self.store = store
+        if undecided := self.policy.undecided(oracle):
+            logger.warning("%s: %s", ", ".join(undecided), _UNDECIDED)
         if unreachable := self.classifier.unreachable_target(self.target_radius):
             logger.warning("%s", unreachable)
 
@@ -433,7 +438,9 @@ class Guard:
             self._seen.learn(sources, error.pictures)  # refused now, and known from now on
             raise
         decision = decision.model_copy(update={"certificate": certificate, "source": source})
-        return decision.with_reasons(self.policy.decide(certificate, oracle_of(self.oracle, certificate)))
+        found = self.policy.decide(certificate, oracle_of(self.oracle, certificate))
+        undecided = Reason.ABSTAINED in found and certificate.certified_class is not None and certificate.rigorous
+        return decision.with_reasons(found, [f"{certificate.certified_class}: {_UNDECIDED}"] if undecided else ())
 
     def _fail(self, decision: Decision, error: Exception) -> Decision:
         """Turn an error into a decision by `Policy.on_error`."""
@@ -464,6 +471,10 @@ class Guard:
         return decision
 
 
+_UNDECIDED = (
+    "neither harmful nor harmless, and so led to on_abstain: let the oracle say which, by harmless_classes or "
+    "harmful_classes, or the policy what to do, by classes"
+)
 _REASONS: tuple[tuple[type[Exception], Reason], ...] = (
     (TooManyImagesError, Reason.TOO_MANY_IMAGES),
     (ImageTooLargeError, Reason.IMAGE_TOO_LARGE),

@@ -106,6 +106,11 @@ class Policy(BaseModel):
                     f"{did_you_mean(name, known.classes)}: its classes are {', '.join(known.classes)}"
                 )
 
+    def undecided(self, oracle: object) -> list[str]:
+        """Return the classes that lead to `on_abstain` because nobody says whether they are harmful."""
+        classes = oracle.classes if isinstance(oracle, Oracle) else ()
+        return [c for c in classes if self._of(c, oracle, classes)[0] is Reason.ABSTAINED]
+
     def alike(self, oracle: object) -> tuple[tuple[str, ...], ...]:
         """Return the oracle's groups of classes that are certified as one, parted where this policy parts them."""
         if not isinstance(oracle, Oracle):
@@ -151,16 +156,21 @@ class Policy(BaseModel):
             worst, action = max(outcomes, key=lambda outcome: (outcome[1].severity, outcome[0] is not None))
             if worst is not None:
                 found[worst] = action
-            elif certificate.radius < self.min_radius:
+            if any(reason is None for reason, _ in outcomes) and certificate.radius < self.min_radius:
                 found[Reason.SMALL_RADIUS] = Action(self.on_small_radius)
         if self.release == "certified" and certificate.answer is None and Action.BLOCK not in found.values():
             found[Reason.NO_CERTIFIED_ANSWER] = Action(self.on_error)
         return found
 
     def refuses(self, certificate: Certificate, oracle: object = None) -> bool:
-        """Whether the outcome is an abstention or a harmful verdict, which also answers requests near it."""
+        """Whether the outcome is an abstention or a verdict that blocks: then it also answers requests near it.
+
+        What is flagged or allowed says nothing of a neighbour, which may have to be blocked.
+        """
+        if certificate.certified_class is None:
+            return self.on_abstain == "block"
         outcomes = (self._of(name, oracle, certificate.counts) for name in certificate.cell)
-        return certificate.certified_class is None or any(reason is not None for reason, _ in outcomes)
+        return any(reason is not None and action is Action.BLOCK for reason, action in outcomes)
 
     def screen(self, certificate: Certificate | None, label: str, oracle: object = None) -> dict[Reason, Action]:
         """Return what the class of the chain's final answer gives reason for.
@@ -170,7 +180,8 @@ class Policy(BaseModel):
         """
         if label == FAILED:
             return {Reason.ORACLE_FAILED: Action(self.on_error)}
-        reason, action = self._of(label, oracle, oracle.classes if isinstance(oracle, Oracle) else ())
+        counts = certificate.counts if certificate is not None else ()
+        reason, action = self._of(label, oracle, oracle.classes if isinstance(oracle, Oracle) else counts)
         if reason is not None:
             return {Reason.ANSWER_HARMFUL if reason is Reason.CERTIFIED_HARMFUL else reason: action}
         if (

@@ -136,13 +136,17 @@ def check_meanings(rule: Rule, classes: Sequence[str], traits: OracleTraits) -> 
         traits: what it says of them.
 
     Raises:
-        ConfigurationError: names that read like verdicts, one kind of verdict beside classes that are neither, or
+        ConfigurationError: names that read like verdicts, one kind of verdict beside classes that are neither,
+            `alike` groups that are no part of a partition or mix harm with anything else, or
             classes that are said to be both, or are none of its classes.
     """
     strange = sorted({*traits.harmful_classes, *traits.harmless_classes} - set(classes))
     if strange or (both := sorted(traits.harmful & traits.harmless)):
         said = f"names {strange}" if strange else f"calls {both} both"
         raise ConfigurationError(f"the oracle {said} in harmful_classes and harmless_classes; its classes: {classes}")
+    for members in partition(classes, traits.alike).values():
+        if not traits.harmful.isdisjoint(members) and not traits.harmful.issuperset(members):
+            raise ConfigurationError(f"alike puts harmful classes beside others in {members}: that says nothing")
     if rule != "all":
         return
     open_to = tuple(c for c in classes if c not in {FAILED, ILLEGIBLE})

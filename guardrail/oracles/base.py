@@ -134,7 +134,7 @@ class OracleTraits:
         implied["repeats_judgements"] = seeded or getattr(oracle, "deterministic", None) is True
         said = {t.name: getattr(oracle, t.name, implied.get(t.name, t.default)) for t in fields(cls)}
         for name in ("harmful_classes", "harmless_classes"):
-            said[name] = tuple(said[name])
+            said[name] = (said[name],) if isinstance(said[name], str) else tuple(said[name])
         return cls(**said | {"alike": tuple(map(tuple, said["alike"]))})
 
     @property

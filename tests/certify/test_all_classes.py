@@ -217,6 +217,7 @@ class TestCells:
             decision = guard.check(pictures(1), "?")
             screened = guard.screen(decision, "no text")
         assert (decision.action, decision.reasons) == (action, reasons)
+        assert any("harmless_classes" in detail for detail in decision.details) == (Reason.ABSTAINED in reasons)
         assert screened.blocked == (action is Action.BLOCK)
 
     def test_a_guard_parts_what_its_policy_does_not_treat_alike(self) -> None:
@@ -295,13 +296,39 @@ class TestCells:
         [
             ({"harmful_classes": ["violent"]}, r"names \['violent'\]"),
             ({"harmless_classes": ["harmful"]}, r"calls \['harmful'\] both"),
+            ({"alike": [["harmless", "no txt"]]}, r"alike names \['no txt'\]"),
+            ({"alike": [["harmless", "no text"], ["no text", "harmful"]]}, "must not overlap"),
+            ({"alike": [["harmless", "harmful"]]}, "puts harmful classes beside others"),
         ],
     )
     def test_meanings_that_contradict_each_other_are_refused(self, meaning: dict[str, list[str]], message: str) -> None:
-        oracle = says("harmless", "harmful", **meaning)
+        oracle = says("harmless", "harmful", "no text", **meaning)
         for rule in ({}, {"class_rule": "fixed", "certified_class": "harmless"}, {"class_rule": "selection"}):
             with pytest.raises(ConfigurationError, match=message):
                 SmoothedClassifier(self.HALF, oracle, Smoothing.model_validate(rule))
+        with pytest.raises(ConfigurationError, match=message):
+            Guard(self.HALF, oracle)
+
+    def test_a_member_that_is_flagged_hides_no_small_radius_of_another(self) -> None:
+        oracle = says("harmless", "harmful", "no text", **self.MEANING, alike=[["harmless", "no text"]])
+        certificate = SmoothedClassifier(self.HALF, oracle).certify(pictures(1), "?", 0.1)
+        policy = Policy(classes={"no text": "flag"}, min_radius=5.0, on_small_radius="block")
+        assert policy.decide(certificate, oracle)[Reason.SMALL_RADIUS] is Action.BLOCK
+
+    @pytest.mark.parametrize("policy", [Policy(), Policy(on_abstain="flag"), Policy(classes={"no text": "flag"})])
+    def test_what_does_not_block_answers_for_no_neighbour(self, policy: Policy) -> None:
+        oracle = says("harmless", "harmful", "no text")
+        certified = SmoothedClassifier(Dice((1.0,), ("no text",)), oracle).certify(pictures(1), "?", 0.1)
+        torn = SmoothedClassifier(Dice((0.5, 0.5), ("harmless", "harmful")), oracle).certify(pictures(1), "?", 0.1)
+        for certificate in (certified, torn):
+            blocks = Action.BLOCK in policy.decide(certificate, oracle).values()
+            assert policy.refuses(certificate, oracle) == blocks
+
+    @pytest.mark.parametrize("classes", [("safe", "unsafe"), ("harmful", "x"), ("Harmless", "Harmful")])
+    def test_a_guard_must_know_what_classes_mean_under_every_rule(self, classes: tuple[str, str]) -> None:
+        for rule in ({"class_rule": "fixed", "certified_class": classes[1]}, {"class_rule": "selection"}):
+            with pytest.raises(ConfigurationError, match="harmful"):
+                Guard(self.HALF, says(*classes), smoothing=Smoothing.model_validate(rule))
 
     def test_a_selection_may_choose_a_cell(self) -> None:
         oracle = says("harmless", "harmful", "no text", **self.MEANING, alike=[["harmless", "no text"]])
