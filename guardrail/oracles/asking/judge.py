@@ -40,6 +40,7 @@ class JudgeOracle:
         rubric: a file (`Path`) or a text that says what the classes mean; None: the rubric of harmful and harmless that
             comes with the package. A hash of its content is part of the name.
         classes: the labels that the judge may say.
+        harmful_classes, harmless_classes, alike: what the classes mean, see `OracleTraits`.
         afresh: declares that judgements of equal answers are independent.
         deterministic: declares that equal answers to equal prompts always get the same judgement.
         name: names model, revision and parameters; None: taken from `chat`. A chain needs one.
